@@ -1,0 +1,106 @@
+"""The broker: moves hints, quickly and at least once. One ``Protocol``, two implementations, one contract suite.
+
+Nothing here is ever needed for correctness: a lost hint is published again from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.messages import Hint
+
+
+class Delivery(Protocol):
+    """One hint, handed to one consumer. Settling twice, or after the channel is gone, has no effect and raises nothing."""
+
+    hint: Hint
+    queue: str
+    redelivered: bool
+
+    async def ack(self) -> None:
+        """Finished with: the broker forgets it."""
+        ...
+
+    async def orphan(self, reason: str) -> None:
+        """Keep it for an operator in the orphan queue, with the reason: the store does not know its execution."""
+        ...
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message nobody could read, or that the broker gave up on. ``body`` is what it held, untouched."""
+
+    queue: str
+    reason: str
+    body: bytes
+
+
+class Consumer(Protocol):
+    """Hands deliveries to the handler until stopped, through every loss of connection, channel or queue."""
+
+    async def pause(self) -> None:
+        """Ask for no more deliveries; those handed out stay ours to settle. Idempotent."""
+        ...
+
+    async def resume(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Stop for good; unsettled deliveries go back to the queue."""
+        ...
+
+    @property
+    def consuming(self) -> bool:
+        """True while the broker is known to hand us deliveries."""
+        ...
+
+
+class Broker(Protocol):
+    namespace: str
+
+    async def open(self, queues: Sequence[str] = ()) -> None:
+        """Connect and declare the topology for these queues.
+
+        Raises BrokerUnavailable (URL with its password masked), or ConfigError when a queue exists
+        with other properties.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+    async def publish(self, queue: str, hint: Hint) -> None:
+        """Returns once the broker has taken responsibility for the hint.
+
+        Raises BrokerUnavailable within a bounded time otherwise; the hint may or may not be there. A
+        missing queue is declared and the publish tried once more.
+        """
+        ...
+
+    async def publish_many(self, hints: Sequence[tuple[str, Hint]]) -> int:
+        """Publish (queue, hint) pairs together; returns how many were confirmed, raises only when none was."""
+        ...
+
+    async def consume(self, prefetch: Mapping[str, int], handler: Handler) -> Consumer:
+        """Start consuming: at most ``prefetch[queue]`` unsettled deliveries of each queue at once.
+
+        The handler runs in a task of ours that outlives a lost channel; what it raises is logged,
+        and the delivery goes back. A message that is no hint goes to the dead letters with the reason and
+        never reaches the handler.
+        """
+        ...
+
+    async def depth(self, queue: str) -> int | None:
+        """Hints waiting in the queue, not counting those handed out; None when the queue is missing."""
+        ...
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """Look at the dead letters without removing them."""
+        ...
+
+    async def orphans(self) -> int:
+        """How many hints wait in the orphan queue."""
+        ...

@@ -1,0 +1,46 @@
+"""The one message Runner sends to its workers: a hint that an execution may have work to do.
+
+A hint is never state. Losing, doubling or delaying one costs time, not correctness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import msgpack
+
+VERSION = 1
+MAX_BYTES = 1024
+
+
+class MalformedHint(ValueError):
+    """The bytes are not a hint of ours: the message says why, in words for an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """``seq`` counts the execution's wake-ups: a store behind it has lost acknowledged writes."""
+
+    execution_id: str
+    workflow: str
+    version: int
+    seq: int
+
+    def encode(self) -> bytes:
+        return bytes(msgpack.packb((VERSION, *astuple(self))))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Hint:
+        """Raises MalformedHint for anything that ``encode`` did not make (size checked first)."""
+        if len(body) > MAX_BYTES:
+            raise MalformedHint(f"a hint is at most {MAX_BYTES} bytes, this message has {len(body)}")
+        try:
+            fields = msgpack.unpackb(body, strict_map_key=True)
+        except Exception as error:
+            raise MalformedHint(f"not msgpack: {error}") from None
+        match fields:
+            case [1, str(execution_id), str(workflow), int(version), int(seq)] if execution_id:
+                return cls(execution_id, workflow, version, seq)
+            case [int(other), *_] if other != VERSION:
+                raise MalformedHint(f"hint version {other}, this worker reads version {VERSION}")
+        raise MalformedHint("not a hint: expected [version, execution id, workflow, workflow version, seq]")

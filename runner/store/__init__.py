@@ -1,0 +1,249 @@
+"""The store: the only truth. One ``Protocol``, two implementations, one contract suite.
+
+Every method that writes is one atomic change and safe to repeat: a caller that got no answer asks
+again with the same arguments and gets the answer it missed. All time is the store's own clock.
+Methods raise ``StoreUnavailable`` when no answer came (what was asked may have happened) and
+``Overloaded`` where new work is refused because the store is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+from zlib import crc32
+
+from runner.records import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
+    Execution,
+    Filter,
+    History,
+    Leadership,
+    Lease,
+    Overdue,
+    Page,
+    Parcel,
+    Refusal,
+    Renewed,
+    Start,
+    Started,
+    Wake,
+    Woken,
+    WorkerInfo,
+)
+
+PARTITIONS = 16
+#: A ready entry waits this long for its hint to be claimed before the scheduler looks at it, in ms.
+GRACE_MS = 2_000
+#: A passed-over execution is offered again after this long, doubling up to the second figure, in ms.
+PASS_FIRST_MS, PASS_LAST_MS = 1_000, 30_000
+#: An execution that lost this many workers ends failed (poisoned) instead of being tried again.
+MAX_CRASHES = 20
+
+
+def partition_of(execution_id: str, partitions: int) -> int:
+    """The partition an execution lives in: stable for ever, so it is crc32 and nothing cleverer."""
+    return crc32(execution_id.encode()) % partitions
+
+
+class Subscription(Protocol):
+    """A stream of short words about one topic. A latency hint only: words can be lost, never rely on one."""
+
+    async def next(self, timeout: float) -> str | None:
+        """The next word, or None when ``timeout`` seconds passed without one."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Renewer(Protocol):
+    """Renews leases from a thread of its own, over a connection of its own. All calls block.
+
+    Raises ``StoreUnavailable``; the next call connects afresh.
+    """
+
+    def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]: ...
+
+    def heartbeat(self, worker: WorkerInfo) -> None:
+        """Record the worker as alive now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    namespace: str
+    partitions: int
+
+    @property
+    def interruptions(self) -> int:
+        """Counts the times the store was found to be away or restarted; a change means: let owners renew first."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and check the namespace.
+
+        Raises ConfigError when the namespace exists with another number of partitions or a newer
+        schema, StoreUnavailable when nothing answers. The messages name the URL with its password masked.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give everything back. Safe to call twice."""
+        ...
+
+    # -- executions -------------------------------------------------------------------------------
+
+    async def start(self, starts: Sequence[Start]) -> list[Started]:
+        """Create executions, one round trip for the batch; each on its own, in the order given.
+
+        A repeat of the same ``request`` answers as the first did. An id that exists under another
+        request is left as it is and answered with its digest. A new one is ``pending`` and ready
+        at once (GRACE_MS before the scheduler looks), or at its time when it is delayed: then it has
+        a timer and no wake. Raises Overloaded when the store is full.
+        """
+        ...
+
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+        """Take the lease of a ready execution and read all its replay needs.
+
+        A repeat with the same nonce answers afresh while that lease lives. Refused: UNKNOWN,
+        TERMINAL, OWNED (a lease that was not yet reaped counts, also when it has run out), IDLE
+        (not ready). An execution whose deadline has passed ends as timed out here and is refused
+        as TERMINAL. Otherwise: off ``ready`` and ``timers``, into ``leases``; running, or still
+        cancelling.
+        """
+        ...
+
+    async def commit(self, commit: Commit) -> Committed | None:
+        """The fenced write of a turn; None when the lease is not ours (any more).
+
+        Checks first, then writes: entries are recorded (a wait of the same id is closed by its
+        entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing``
+        put into the outbox, the lease extended by ``lease_ms``. Then the end, when one is asked:
+
+        * Suspend: refused while the inbox is longer than ``seen``, or a wait's deadline has passed; then
+          nothing is released and ``news`` says what came. Otherwise sleeping (or still
+          cancelling), with one timer at the earliest of the waits' deadlines and the
+          execution's own.
+        * Complete, Fail, EndCancelled: terminal, unless the execution's deadline has passed: then it
+          ends failed with cause ``timed_out``. While cancelling, Complete and Fail end as
+          cancelled. While running, Complete wins over a cancel not yet seen.
+        * RetryAttempt: forget the entries ``drop``, attempt + 1, all waits closed, retrying, timer at
+          ``after_ms`` (not later than the execution's deadline). While cancelling it ends as
+          cancelled; with a cancel not yet seen it is refused as a suspension is.
+
+        An execution that suspends or retries with its deadline passed ends as timed out.
+        The same commit again (same nonce and count) writes nothing twice and answers alike, also
+        when it was the one that released. Raises StoreConflict, with nothing written, when an
+        entry's id is recorded already with other content.
+        """
+        ...
+
+    async def release(self, id: str, nonce: str) -> Wake | None:
+        """Hand an owned execution back, ready at once, no crash counted (SIGTERM). A repeat, or a lost lease: None."""
+        ...
+
+    async def pass_over(self, id: str, reason: str) -> None:
+        """A worker cannot run this ready execution: offer it again later, 1 s doubling to 30 s, keep the reason.
+
+        No effect on one that is owned, terminal or not ready. The next claim forgets the reason and the backoff.
+        """
+        ...
+
+    async def deliver(self, deliver: Deliver) -> Delivered:
+        """Append to the inbox, at the store's time.
+
+        A repeat of the same ``request`` answers DELIVERED without appending, also after the end.
+        Terminal: no effect. When nobody owns the execution it becomes ready and ``wake`` is
+        set, unless it was ready already; when somebody does, the owner is told on ``worker/<worker>``.
+        A cancel of an execution that was never claimed ends it here and now; otherwise it makes
+        it ``cancelling``; a second cancel has no effect (the first reason stays). A signal is
+        refused with Overloaded when the store is full, a cancel never.
+        """
+        ...
+
+    # -- time: called by the scheduler, for one partition at a time -----------------------------------
+
+    async def due(self, partition: int, limit: int) -> Woken:
+        """Make executions ready whose timer has come; end those whose own deadline has passed."""
+        ...
+
+    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
+        """Take away leases that have run out; the executions become ready again.
+
+        A crash is counted only when the owner is not among ``alive`` worker ids; past MAX_CRASHES the
+        execution ends failed with cause ``poisoned``. ``next_at`` is when the next lease runs out.
+        """
+        ...
+
+    async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
+        """Ready executions past their grace, each pushed ``backoff_ms`` into the future by this call."""
+        ...
+
+    async def rush(self, workflows: Iterable[tuple[str, int]], limit: int) -> list[Wake]:
+        """Passed-over executions of these workflows and versions, in all partitions: offered again now."""
+        ...
+
+    async def relay(self, partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
+        """The outbox's entries, oldest first, without removing them."""
+        ...
+
+    async def relayed(self, partition: int, places: Sequence[str]) -> None:
+        """Remove outbox entries that have been applied."""
+        ...
+
+    async def purge(self, partition: int, limit: int) -> tuple[int, int | None]:
+        """Delete executions past their retention with all their data: how many, and when the next one is due."""
+        ...
+
+    async def next_due(self, partition: int) -> Mapping[str, int | None]:
+        """The earliest time of each index (``timers leases ready expiry outbox``), and ``now``, without writing."""
+        ...
+
+    async def lead(self, nonce: str, name: str, ttl_ms: int) -> Leadership:
+        """Take or keep the scheduler's lease; only one nonce holds it at a time."""
+        ...
+
+    async def abdicate(self, nonce: str) -> None:
+        """Give the scheduler's lease back, when it is ours; standbys are told on ``leader``."""
+        ...
+
+    async def workers(self, within_ms: int) -> list[WorkerInfo]:
+        """The workers whose last heartbeat is at most this old; older ones are forgotten."""
+        ...
+
+    async def farewell(self, worker_id: str) -> None:
+        """Forget a worker that leaves in good order."""
+        ...
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def read(self, id: str) -> History | None:
+        """The execution as it is now, with journal, waits and inbox."""
+        ...
+
+    async def record(self, id: str) -> Execution | None:
+        """The record alone."""
+        ...
+
+    async def executions(self, filter: Filter) -> Page:
+        """One page, newest first; the cursor of a page leads to the next. Cost does not grow with what is not shown."""
+        ...
+
+    async def now(self) -> int:
+        """The store's clock."""
+        ...
+
+    def renewer(self) -> Renewer: ...
+
+    async def subscribe(self, topic: str) -> Subscription:
+        """Listen to a topic, from now on: it is in force when this returns.
+
+        ``ended/<execution id>``: the new status. ``worker/<worker id>``: the id of an owned execution
+        that has news. ``timers``: the partition whose earliest timer moved forward. ``leader``: the
+        seat is free. ``workers``: a worker registered that was not there before.
+        """
+        ...
