@@ -102,7 +102,8 @@ class Store(Protocol):
         A repeat of the same ``request`` answers as the first did. An id that exists under another
         request is left as it is and answered with its digest. A new one is ``pending`` and ready
         at once (GRACE_MS before the scheduler looks), or at its time when it is delayed: then it has
-        a timer and no wake. Raises Overloaded when the store is full.
+        a timer and no wake. Its deadline is ``timeout_ms`` after that moment; while nobody owns it, a
+        timer stands at the deadline too. Raises Overloaded when the store is full.
         """
         ...
 
@@ -120,8 +121,8 @@ class Store(Protocol):
     async def commit(self, commit: Commit) -> Committed | None:
         """The fenced write of a turn; None when the lease is not ours (any more).
 
-        Checks first, then writes: entries are recorded (a wait of the same id is closed by its
-        entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing``
+        Checks first, then writes: entries are recorded with ``at`` = the answer's ``now`` (a wait of
+        the same id is closed by its entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing``
         put into the outbox, the lease extended by ``lease_ms``. Then the end, when one is asked:
 
         * Suspend: refused while the inbox is longer than ``seen``, or a wait's deadline has passed; then
@@ -130,7 +131,8 @@ class Store(Protocol):
           execution's own.
         * Complete, Fail, EndCancelled: terminal, unless the execution's deadline has passed: then it
           ends failed with cause ``timed_out``. While cancelling, Complete and Fail end as
-          cancelled. While running, Complete wins over a cancel not yet seen.
+          cancelled; but Complete wins over a cancel that lies behind ``seen``. (An end as cancelled
+          has no cause, whatever brought it about.)
         * RetryAttempt: forget the entries ``drop``, attempt + 1, all waits closed, retrying, timer at
           ``after_ms`` (not later than the execution's deadline). While cancelling it ends as
           cancelled; with a cancel not yet seen it is refused as a suspension is.
@@ -159,7 +161,8 @@ class Store(Protocol):
         A repeat of the same ``request`` answers DELIVERED without appending, also after the end.
         Terminal: no effect. When nobody owns the execution it becomes ready and ``wake`` is
         set, unless it was ready already; when somebody does, the owner is told on ``worker/<worker>``.
-        A cancel of an execution that was never claimed ends it here and now; otherwise it makes
+        A signal does not shorten a delayed start nor the delay before a retry: it is stored, no wake.
+        A cancel's ``name`` is its reason. A cancel of an execution that was never claimed ends it here and now; otherwise it makes
         it ``cancelling``; a second cancel has no effect (the first reason stays). A signal is
         refused with Overloaded when the store is full, a cancel never.
         """
