@@ -121,8 +121,8 @@ class Store(Protocol):
     async def commit(self, commit: Commit) -> Committed | None:
         """The fenced write of a turn; None when the lease is not ours (any more).
 
-        Checks first, then writes: entries are recorded with ``at`` = the answer's ``now`` (a wait of
-        the same id is closed by its entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing``
+        Checks first, then writes: entries are recorded exactly as given, ``at`` included: what the
+        turn's code has seen must be what a replay sees (a wait of the same id is closed by its entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing``
         put into the outbox, the lease extended by ``lease_ms``. Then the end, when one is asked:
 
         * Suspend: refused while the inbox is longer than ``seen``, or a wait's deadline has passed; then

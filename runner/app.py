@@ -1,0 +1,177 @@
+"""The app: a registry of workflows, steps and errors, and the namespace they live in. It opens no connection."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from runner.codec import resolve_hints
+from runner.context import Context
+from runner.core.retry import ONCE, Duration, Retry
+from runner.durations import to_ms
+from runner.errors import UnknownWorkflow, UsageError, qualified_name
+from runner.ids import check_name, check_queue
+from runner.signals import Signal
+from runner.workflow import StepOptions, Workflow, mark_step
+
+if TYPE_CHECKING:
+    from runner.client import Client
+
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+F = TypeVar("F", bound=Callable[..., Any])
+E = TypeVar("E", bound=type[Exception])
+
+WEEK_MS = 7 * 24 * 3600 * 1000
+
+
+class _Register:
+    """What ``@app.workflow(...)`` returns; the overloads tell a workflow with an input from one without."""
+
+    def __init__(self, app: App, options: dict[str, Any]) -> None:
+        self._app = app
+        self._options = options
+
+    @overload
+    def __call__(self, fn: Callable[[Context, I], Awaitable[O]]) -> Workflow[I, O]: ...
+    @overload
+    def __call__(self, fn: Callable[[Context], Awaitable[O]]) -> Workflow[None, O]: ...
+    def __call__(self, fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
+        return self._app._add(fn, **self._options)  # noqa: SLF001 - one class in two parts, for the overloads
+
+
+class App:
+    """A registry and a namespace.
+
+    ``App("shop")``: the name is the namespace that its executions, queues and keys live in; two apps of the
+    same name share them.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_name(name, what="app name")
+        self.errors: dict[str, type[BaseException]] = {}
+        self._workflows: dict[tuple[str, int], Workflow[Any, Any]] = {}
+
+    # -- registering ------------------------------------------------------------------------------
+
+    def workflow(
+        self,
+        name: str | None = None,
+        *,
+        version: int = 1,
+        queue: str = "default",
+        category: str | None = None,
+        signals: Iterable[Signal[Any]] | None = None,
+        defaults: Any = None,
+        timeout: Duration | None = None,
+        max_attempts: int = 3,
+        retry: Retry | None = None,
+        retention: Duration | None = None,
+    ) -> _Register:
+        """Register an ``async def`` that takes a Context and at most one input.
+
+        ``name`` defaults to the function's. ``timeout`` bounds an execution from its start to its end.
+        After an uncaught error the execution is attempted again, ``max_attempts`` times in all, with the
+        pauses of ``retry``. ``signals``: a contract, others are refused; None: any.
+        ``retention`` (7 days): how long a finished execution is kept.
+
+        Raises UsageError for a second workflow of the same name and version.
+        """
+        return _Register(
+            self,
+            {
+                "name": name,
+                "version": version,
+                "queue": queue,
+                "category": category,
+                "signals": None if signals is None else frozenset(signal.name for signal in signals),
+                "defaults": defaults,
+                "timeout_ms": None if timeout is None else to_ms(timeout, what="timeout"),
+                "max_attempts": max_attempts,
+                "retry": retry or Retry(),
+                "retention_ms": WEEK_MS if retention is None else to_ms(retention, what="retention"),
+            },
+        )
+
+    def _add(self, fn: Callable[..., Awaitable[Any]], *, name: str | None, **options: Any) -> Workflow[Any, Any]:
+        name = check_name(name or fn.__name__, what="workflow name")
+        if not inspect.iscoroutinefunction(fn):
+            raise UsageError(f"workflow {name!r}: write it as `async def`")
+        check_queue(options["queue"])
+        if options["version"] < 1 or options["max_attempts"] < 1:
+            raise UsageError(f"workflow {name!r}: version and max_attempts start at 1")
+        key = (name, options["version"])
+        if key in self._workflows:
+            raise UsageError(f"workflow {name!r} version {key[1]} is registered twice: rename one or raise its version")
+        hints = resolve_hints(fn)
+        params = list(hints.params.items())[1:]
+        if len(params) > 1:
+            raise UsageError(f"workflow {name!r} takes {len(params)} inputs: put them into one dataclass")
+        workflow: Workflow[Any, Any] = Workflow(
+            fn=fn,
+            name=name,
+            takes_input=bool(params),
+            input_type=params[0][1] if params else None,
+            output_type=hints.returns,
+            **options,
+        )
+        self._workflows[key] = workflow
+        return workflow
+
+    @overload
+    def step(self, fn: F, /) -> F: ...
+    @overload
+    def step(self, /, *, retry: Retry | None = None, timeout: Duration | None = None) -> Callable[[F], F]: ...
+    def step(self, fn: F | None = None, /, *, retry: Retry | None = None, timeout: Duration | None = None) -> Any:
+        """Give a function the options it runs with as a step. Optional: any callable can be a step.
+
+        ``retry``: default one attempt. ``timeout``: of each attempt, in timedelta or seconds.
+        """
+
+        def mark(function: F) -> F:
+            timeout_ms = None if timeout is None else to_ms(timeout, what="timeout")
+            mark_step(function, StepOptions(retry=retry or ONCE, timeout_ms=timeout_ms))
+            return function
+
+        return mark if fn is None else mark(fn)
+
+    def error(self, cls: E) -> E:
+        """Let this exception class cross the store as itself, its fields as a payload.
+
+        ``except CardDeclined`` then takes the same branch live and replayed. ``__init__`` is not called again.
+        """
+        self.errors[qualified_name(cls)] = cls
+        return cls
+
+    # -- looking up -------------------------------------------------------------------------------
+
+    def workflows(self) -> list[Workflow[Any, Any]]:
+        """What is registered, by name and version."""
+        return [self._workflows[key] for key in sorted(self._workflows)]
+
+    def find(self, name: str, version: int | None = None) -> Workflow[Any, Any] | None:
+        """The workflow of this name and version; without a version the highest."""
+        versions = [v for n, v in self._workflows if n == name] if version is None else [version]
+        return self._workflows.get((name, max(versions, default=0)))
+
+    def get(self, name: str) -> Workflow[Any, Any]:
+        """The highest version of this name. Raises UnknownWorkflow, naming those that are registered."""
+        workflow = self.find(name)
+        if workflow is None:
+            known = ", ".join(sorted({n for n, _ in self._workflows})) or "none"
+            raise UnknownWorkflow(f"app {self.name!r} has no workflow {name!r}; registered: {known}")
+        return workflow
+
+    def embedded(self, store: str = "sqlite://", *, concurrency: int = 100) -> AbstractAsyncContextManager[Client]:
+        """Worker, scheduler and client in this process: ``async with app.embedded() as client:``.
+
+        ``sqlite://`` keeps everything in memory; ``sqlite:///path`` in one file that survives the process.
+        """
+        from runner.embedded import embedded  # noqa: PLC0415 - a producer never loads worker or scheduler
+
+        return embedded(self, store, concurrency=concurrency)
+
+    def __repr__(self) -> str:
+        return f"App({self.name!r}, {len(self._workflows)} workflows)"

@@ -1,0 +1,54 @@
+"""How often and how far apart a failing step or execution is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from runner.durations import to_ms
+from runner.errors import UsageError
+
+Duration = timedelta | float | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A retry policy; durations are timedelta or seconds.
+
+    Attempt n is followed by a pause of ``initial * multiplier ** (n - 1)``, at most
+    ``max_interval``, spread evenly over ± ``jitter`` (a fraction) of itself. Tried at most ``max_attempts``
+    times in all, and not at all again for errors that are instances of ``non_retryable``.
+
+    Raises UsageError when built with values that make no sense.
+    """
+
+    max_attempts: int = 3
+    initial: Duration = 0.5
+    multiplier: float = 2.0
+    max_interval: Duration = 60
+    jitter: float = 0.2
+    non_retryable: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise UsageError(f"Retry(max_attempts={self.max_attempts}): at least 1, the first attempt counts")
+        if not 0 <= self.jitter <= 1:
+            raise UsageError(f"Retry(jitter={self.jitter}): a fraction between 0 and 1")
+        if self.multiplier < 1:
+            raise UsageError(f"Retry(multiplier={self.multiplier}): at least 1")
+        to_ms(self.initial, what="Retry(initial)")
+        to_ms(self.max_interval, what="Retry(max_interval)")
+
+    def retries(self, error: BaseException, attempt: int) -> bool:
+        """True when attempt number ``attempt``, which ended with ``error``, is to be followed by another."""
+        return attempt < self.max_attempts and not isinstance(error, self.non_retryable)
+
+    def delay_ms(self, attempt: int, chance: float) -> int:
+        """The pause after attempt number ``attempt``; ``chance`` in [0, 1) picks the place within the jitter."""
+        ceiling = to_ms(self.max_interval)
+        # The exponent is capped: past it the ceiling rules, and a float would overflow.
+        plain = min(to_ms(self.initial) * self.multiplier ** min(attempt - 1, 64), ceiling)
+        return round(plain * (1 + self.jitter * (2 * chance - 1)))
+
+
+ONCE = Retry(max_attempts=1)

@@ -1,0 +1,68 @@
+"""Where workflow code runs: on the worker's thread, but out of reach of its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, TypeVar
+
+from runner.core.places import show
+
+T = TypeVar("T")
+
+
+class Isolation:
+    """One turn's surroundings: its own context variables, its own asynchronous generators, no event loop.
+
+    So ``asyncio.timeout``, ``create_task`` and generators that code leaves behind cannot reach the worker.
+    """
+
+    def __init__(self) -> None:
+        self._context = contextvars.copy_context()
+        # Weakly: a generator that the code lets go of must reach the finalizer.
+        self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self.abandoned: list[str] = []  # generators that were left unfinished, and where
+
+    def run(self, drive: Callable[[], T]) -> T:
+        """Call ``drive`` in here."""
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - there is no public way to hide it
+        hooks = sys.get_asyncgen_hooks()
+        if loop is not None:
+            asyncio._set_running_loop(None)  # noqa: SLF001
+            # get_event_loop() would still find the loop of this thread, and asyncio.gather with it.
+            asyncio.set_event_loop(None)
+        sys.set_asyncgen_hooks(firstiter=self._began, finalizer=self._abandoned)
+        try:
+            return self._context.run(drive)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            if loop is not None:
+                asyncio.set_event_loop(loop)
+                asyncio._set_running_loop(loop)  # noqa: SLF001
+
+    def close(self) -> None:
+        """End what the code left open; nothing that it does then counts."""
+        self.run(self._close_generators)
+
+    def _began(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._generators.add(generator)
+
+    def _abandoned(self, generator: AsyncGenerator[Any, Any]) -> None:
+        frame = generator.ag_frame
+        place = (generator.ag_code.co_filename, frame.f_lineno if frame else generator.ag_code.co_firstlineno)
+        self.abandoned.append(f"{generator.__qualname__} at {show(place)}")
+        _finish(generator)
+
+    def _close_generators(self) -> None:
+        while self._generators:
+            _finish(self._generators.pop())
+
+
+def _finish(generator: AsyncGenerator[Any, Any]) -> None:
+    try:
+        generator.aclose().send(None)
+    except BaseException:  # noqa: BLE001 - StopIteration is the good end, and no other means anything any more
+        pass

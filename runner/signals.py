@@ -1,0 +1,42 @@
+"""What reaches a workflow from outside, by name and with a typed payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Readable(Generic[T_co]):
+    """The side of a signal that a workflow sees: a name, and the type of what comes under it."""
+
+    def __init__(self, name: str) -> None:
+        if not name:
+            raise ValueError("a signal needs a name")
+        self.name = name
+
+    @property
+    def payload_type(self) -> Any:
+        """The type in the brackets of ``Signal[T]("name")``; Any without brackets.
+
+        Read when asked for: Python stores it on the object only after ``__init__``.
+        """
+        return next(iter(get_args(getattr(self, "__orig_class__", None))), Any)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class Signal(Readable[T]):
+    """A message to one execution: ``approved = Signal[Approval]("approved")``.
+
+    Kept in the execution's inbox until a wait consumes it: at most once, in the order in which
+    the store accepted them.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """What a wait with a timeout gives when nothing came in time."""

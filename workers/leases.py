@@ -1,0 +1,108 @@
+"""Leases: kept alive from a thread of their own, so that no step can cost the worker what it holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from runner.errors import StoreUnavailable
+from runner.records import Lease, Renewed, WorkerInfo
+from runner.store import Renewer
+from runner.workers.clock import boot_ms
+
+log = structlog.get_logger("runner.leases")
+
+#: A lease counts as ours for this part of its time, by our own clock: the rest is for the answer's way.
+TRUST = 0.8
+
+
+class HeldLease:
+    """One lease of this worker, with the moment until which it may be trusted without asking."""
+
+    def __init__(self, id: str, nonce: str, lease_ms: int, asked_at: int) -> None:
+        self.id = id
+        self.nonce = nonce
+        self.lost = False
+        self._lease_ms = lease_ms
+        self._trusted_until = 0
+        self.extended(asked_at)
+
+    def extended(self, asked_at: int) -> None:
+        """The store took a claim, renewal or commit that was asked at ``asked_at`` (boot time, ms)."""
+        self._trusted_until = max(self._trusted_until, asked_at + round(TRUST * self._lease_ms))
+
+    @property
+    def trusted(self) -> bool:
+        """False once the lease may be somebody else's: user code must not be called any more."""
+        return not self.lost and boot_ms() < self._trusted_until
+
+
+#: What a renewal is to tell its turn: the lease, and what the store said of it.
+Told = Callable[[HeldLease, Renewed], None]
+
+
+class LeaseKeeper:
+    """Renews all leases every third of their time, in one write, and says that the worker is alive.
+
+    It stops renewing while ``loop_alive`` says no: a worker whose loop hangs must lose its executions in the end.
+    """
+
+    def __init__(
+        self, renewer: Renewer, worker: WorkerInfo, lease_ms: int, *, told: Told, loop_alive: Callable[[], bool]
+    ) -> None:
+        self._renewer = renewer
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self._told = told
+        self._loop_alive = loop_alive
+        self._held: dict[str, HeldLease] = {}  # by nonce
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="runner-leases", daemon=True)
+
+    def start(self) -> None:
+        """Say hello at once, then keep going."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing; what is still held runs out."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def hold(self, lease: HeldLease) -> None:
+        with self._lock:
+            self._held[lease.nonce] = lease
+
+    def drop(self, lease: HeldLease) -> None:
+        with self._lock:
+            self._held.pop(lease.nonce, None)
+
+    @property
+    def count(self) -> int:
+        return len(self._held)
+
+    def _keep(self) -> None:
+        while True:
+            if self._loop_alive():
+                self._round()
+            if self._stopping.wait(self._lease_ms / 3000):
+                break
+        self._renewer.close()
+
+    def _round(self) -> None:
+        with self._lock:
+            leases = list(self._held.values())
+        try:
+            self._renewer.heartbeat(self._worker)
+            asked_at = boot_ms()
+            answers = self._renewer.renew([Lease(id=one.id, nonce=one.nonce) for one in leases], self._lease_ms)
+        except StoreUnavailable as error:
+            log.warning("lease.renewal_failed", held=len(leases), error=str(error))
+            return
+        for lease, answer in zip(leases, answers, strict=True):
+            if answer.held:
+                lease.extended(asked_at)
+            self._told(lease, answer)
