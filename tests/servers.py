@@ -328,6 +328,11 @@ def start_redis(tmp: Path, **settings: str) -> RedisServer:
 
 # --- rabbitmq ------------------------------------------------------------------------------------------------
 
+# RabbitMQ writes the directory of its quorum queues to disk every half second. A node killed before that comes
+# back with a queue that nobody leads: it is declared and confirms nothing, a consume hangs for ever, and only
+# deleting and declaring it again helps. Tests that kill a node and are not about that wait this long first.
+QUEUE_ON_DISK_S = 1.5
+
 RABBIT_CONFIG = """\
 listeners.tcp.1 = {host}:{port}
 loopback_users.guest = true
@@ -339,7 +344,10 @@ log.console = false
 
 
 class RabbitServer(Server):
-    """A RabbitMQ node with its own name, ports, cookie, data and Erlang port mapper."""
+    """A RabbitMQ node with its own name, ports, cookie, data and Erlang port mapper.
+
+    Before `kill`, see QUEUE_ON_DISK_S about queues declared a moment ago.
+    """
 
     name = "rabbitmq-server"
     patience = 90.0  # about 5 s alone, much longer while a whole test suite shares two cores
