@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from runner.workers.clock import boot_ms
+from runner.clock import boot_ms
 
 log = structlog.get_logger("runner.loopwatch")
 

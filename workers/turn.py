@@ -24,9 +24,9 @@ from runner.durations import to_ms
 from runner.errors import ExecutionTimedOut, ForeignAwait, PayloadError
 from runner.failures import Failure
 from runner.isolation import Isolation
-from runner.records import Commit, Committed, End, Fail, History, Suspend, Wake
+from runner.records import Commit, Committed, End, Fail, History, Renewed, Suspend, Wake
 from runner.store import Store
-from runner.workers.clock import StoreClock, boot_ms
+from runner.clock import StoreClock, boot_ms
 from runner.workers.ending import Park, ending_of
 from runner.workers.journal import TurnJournal
 from runner.workers.leases import HeldLease
@@ -93,10 +93,15 @@ class Turn:
             self._news = True
             self._awake.set()
 
-    def lose(self) -> None:
-        """The lease is gone."""
-        self._lease.lost = True
-        self._awake.set()
+    def renewed(self, lease: HeldLease, answer: Renewed) -> None:
+        """The store has answered a renewal of ``lease``."""
+        if lease is not self._lease:
+            return
+        if answer.held:
+            self.poke(answer.inbox)
+        else:
+            self._lease.lost = True
+            self._awake.set()
 
     def drain(self) -> None:
         """Start no more steps; hand the execution back when those that run are done."""

@@ -1,4 +1,4 @@
-"""The worker's own clock: for how long a lease may still be trusted, and what the store's clock says by now."""
+"""This process's own clock: for how long a lease may still be trusted, and what the store's clock says by now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def boot_ms() -> int:
 
 
 class StoreClock:
-    """The store's time as far as this worker can know it: never ahead of the store's own clock."""
+    """The store's time as far as this process can know it: never ahead of the store's own clock."""
 
     def __init__(self, now: int) -> None:
         self._said = now

@@ -1,0 +1,142 @@
+"""Durable workflows for Python on RabbitMQ and Redis.
+
+Names load when they are first used: ``runner --help`` and a producer's import stay light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.app import App
+    from runner.client import Client
+    from runner.context import Context
+    from runner.core.retry import Retry
+    from runner.errors import (
+        AppNotFound,
+        BrokerUnavailable,
+        Cancelled,
+        CompensationFailed,
+        ConfigError,
+        ConflictingStart,
+        DeterminismError,
+        DuplicateId,
+        ExecutionCancelled,
+        ExecutionEnded,
+        ExecutionFailed,
+        ExecutionTimedOut,
+        ForeignAwait,
+        HistoryMismatch,
+        InfrastructureError,
+        MisplacedCall,
+        Overloaded,
+        PayloadError,
+        PayloadTooLarge,
+        ReservedId,
+        RetryLater,
+        RunnerError,
+        StepFailed,
+        StepResultError,
+        StepTimedOut,
+        StoreUnavailable,
+        UnawaitedCall,
+        UndeclaredSignal,
+        UnknownExecution,
+        UnknownWorkflow,
+        UsageError,
+        WaitTimeout,
+        WorkflowError,
+    )
+    from runner.handle import Handle, Outcome
+    from runner.records import Execution, Status
+    from runner.signals import Signal, TimedOut
+    from runner.step import CurrentStep, current_step, idempotency_key
+    from runner.sync import SyncClient, SyncHandle
+    from runner.workflow import Workflow
+
+_HOMES = {
+    "runner.app": "App",
+    "runner.client": "Client",
+    "runner.context": "Context",
+    "runner.core.retry": "Retry",
+    "runner.errors": (
+        "AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart DeterminismError "
+        "DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut ForeignAwait HistoryMismatch "
+        "InfrastructureError MisplacedCall Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RunnerError "
+        "StepFailed StepResultError StepTimedOut StoreUnavailable UnawaitedCall UndeclaredSignal UnknownExecution "
+        "UnknownWorkflow UsageError WaitTimeout WorkflowError"
+    ),
+    "runner.handle": "Handle Outcome",
+    "runner.records": "Execution Status",
+    "runner.signals": "Signal TimedOut",
+    "runner.step": "CurrentStep current_step idempotency_key",
+    "runner.sync": "SyncClient SyncHandle",
+    "runner.workflow": "Workflow",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "App",
+    "AppNotFound",
+    "BrokerUnavailable",
+    "Cancelled",
+    "Client",
+    "CompensationFailed",
+    "ConfigError",
+    "ConflictingStart",
+    "Context",
+    "CurrentStep",
+    "DeterminismError",
+    "DuplicateId",
+    "Execution",
+    "ExecutionCancelled",
+    "ExecutionEnded",
+    "ExecutionFailed",
+    "ExecutionTimedOut",
+    "ForeignAwait",
+    "Handle",
+    "HistoryMismatch",
+    "InfrastructureError",
+    "MisplacedCall",
+    "Outcome",
+    "Overloaded",
+    "PayloadError",
+    "PayloadTooLarge",
+    "ReservedId",
+    "Retry",
+    "RetryLater",
+    "RunnerError",
+    "Signal",
+    "Status",
+    "StepFailed",
+    "StepResultError",
+    "StepTimedOut",
+    "StoreUnavailable",
+    "SyncClient",
+    "SyncHandle",
+    "TimedOut",
+    "UnawaitedCall",
+    "UndeclaredSignal",
+    "UnknownExecution",
+    "UnknownWorkflow",
+    "UsageError",
+    "WaitTimeout",
+    "Workflow",
+    "WorkflowError",
+    "current_step",
+    "idempotency_key",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'runner' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

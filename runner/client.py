@@ -1,0 +1,396 @@
+"""The client: how a service starts executions, signals them and waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Self, TypeVar, overload
+
+import structlog
+
+from runner.app import App
+from runner.broker import Broker
+from runner.broker.factory import open_broker
+from runner.codec import encode, roundtrip
+from runner.core.retry import Duration
+from runner.durations import to_moment_ms, to_ms
+from runner.endings import result_of
+from runner.errors import (
+    BrokerUnavailable,
+    ConfigError,
+    UndeclaredSignal,
+    UnknownExecution,
+    UnknownWorkflow,
+    UsageError,
+    WaitTimeout,
+)
+from runner.handle import Handle, Outcome
+from runner.ids import check_id
+from runner.messages import Hint
+from runner.records import Deliver, Execution, Filter, History, Page, Reception, Status, Wake
+from runner.signals import Signal
+from runner.starts import OnConflict, check_conflict, make_start, named_only
+from runner.store import Store
+from runner.store.factory import open_store
+from runner.workflow import Workflow
+
+log = structlog.get_logger("runner.client")
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+
+#: A waiting client looks for itself this often: a notification can be lost.
+SAFETY_POLL_S = 5.0
+#: Executions started in one round trip by ``start_many``.
+BATCH = 200
+_WORKERS_SEEN_MS = 60_000
+
+
+class Client:
+    """Use as ``async with Client(app) as client:``; one per process is enough, and it is safe to share.
+
+    ``app``: an App, or the name of one for services that do not have its code (they start and signal by name).
+    ``store``/``broker``: URLs, by default from RUNNER_STORE_URL and RUNNER_BROKER_URL.
+    """
+
+    def __init__(self, app: App | str, store: str | Store | None = None, broker: str | Broker | None = None) -> None:
+        self.app = app if isinstance(app, App) else App(app)
+        self.store = _opened_store(store, self.app.name)
+        self.broker = _opened_broker(broker, self.app.name)
+        self._owns_store = store is None or isinstance(store, str)
+        self._owns_broker = broker is None or isinstance(broker, str)
+
+    async def __aenter__(self) -> Self:
+        """Connects. Raises StoreUnavailable, BrokerUnavailable or ConfigError."""
+        try:
+            if self._owns_store:
+                await self.store.open()
+            if self._owns_broker:
+                await self.broker.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give back the connections that this client opened itself."""
+        if self._owns_broker:
+            await self.broker.close()
+        if self._owns_store:
+            await self.store.close()
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    @overload
+    async def start(
+        self,
+        workflow: Workflow[None, O],
+        input: None = None,
+        *,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        on_conflict: OnConflict = "return",
+        timeout: Duration | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+    ) -> Handle[O]: ...
+    @overload
+    async def start(
+        self,
+        workflow: Workflow[I, O],
+        input: I,
+        *,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        on_conflict: OnConflict = "return",
+        timeout: Duration | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+    ) -> Handle[O]: ...
+    @overload
+    async def start(
+        self,
+        workflow: str,
+        input: Any = None,
+        *,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        on_conflict: OnConflict = "return",
+        timeout: Duration | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+    ) -> Handle[Any]: ...
+    async def start(self, workflow: Any, input: Any = None, **options: Any) -> Handle[Any]:
+        """Start an execution; it will run, whatever becomes of this process from here on.
+
+        ``id`` or ``idempotency_key``: starting again gives the same execution, without running anything, for as
+        long as the execution is kept (also when it has ended). ``on_conflict="raise"``: refuse instead.
+        ``timeout``: of the whole execution, from its start. ``delay``/``at``: not before then.
+
+        Raises ConflictingStart for the same id or key with another input, UnknownWorkflow, PayloadError,
+        Overloaded, StoreUnavailable (it may have started: repeat with the same key).
+        """
+        definition = await self._definition(workflow)
+        start = make_start(definition, input, **options)
+        (started,) = await self.store.start([start])
+        check_conflict(start, started, options.get("on_conflict", "return"))
+        await self._publish([started.wake])
+        return Handle(self, start.id, definition.output_type)
+
+    async def start_many(
+        self,
+        workflow: Workflow[I, O] | str,
+        inputs: Iterable[I],
+        *,
+        idempotency_keys: Sequence[str] | None = None,
+        timeout: Duration | None = None,
+        queue: str | None = None,
+    ) -> list[Handle[O]]:
+        """Start one execution per input, one round trip per batch of 200; handles in the order of the inputs.
+
+        Not one transaction: when it raises, some may have been started (with keys, repeating is safe).
+        """
+        definition = await self._definition(workflow)
+        items = list(inputs)
+        keys: Sequence[str | None] = idempotency_keys if idempotency_keys is not None else [None] * len(items)
+        if len(keys) != len(items):
+            raise UsageError(f"start_many: {len(items)} inputs but {len(keys)} idempotency_keys")
+        starts = [
+            make_start(definition, item, idempotency_key=key, timeout=timeout, queue=queue)
+            for item, key in zip(items, keys, strict=True)
+        ]
+        for first in range(0, len(starts), BATCH):
+            batch = starts[first : first + BATCH]
+            answers = await self.store.start(batch)
+            for start, started in zip(batch, answers, strict=True):
+                check_conflict(start, started, "return")
+            await self._publish([started.wake for started in answers])
+        return [Handle(self, start.id, definition.output_type) for start in starts]
+
+    async def start_and_wait(
+        self,
+        workflow: Workflow[I, O] | str,
+        input: I | None = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Any,
+    ) -> Outcome[O]:
+        """Start and wait for the result. ``wait_timeout`` bounds the waiting, ``timeout`` the execution."""
+        handle: Handle[O] = await self.start(workflow, input, **options)  # type: ignore[arg-type]
+        return Outcome(handle.id, await handle.result(wait_timeout))
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def handle(self, execution_id: str, workflow: Workflow[Any, O] | str | None = None) -> Handle[O]:
+        """A handle on an execution started elsewhere; with ``workflow`` its result is typed. Asks nothing."""
+        definition = self.app.find(workflow) if isinstance(workflow, str) else workflow
+        return Handle(self, check_id(execution_id), Any if definition is None else definition.output_type)
+
+    async def wait(self, execution_id: str, timeout: Duration | None = None) -> Any:
+        """The result, as soon as it is there; typed by the workflow when this client knows it.
+
+        Raises ExecutionFailed, ExecutionCancelled, ExecutionTimedOut, CompensationFailed, WaitTimeout (the
+        execution goes on), UnknownExecution.
+        """
+        return await self.outcome_of(execution_id, None, timeout)
+
+    async def outcome_of(self, execution_id: str, output_type: Any, timeout: Duration | None) -> Any:
+        """As ``wait``, with the result read back as ``output_type`` (None: the workflow's own)."""
+        execution = await self._ended(execution_id, None if timeout is None else to_ms(timeout, what="timeout") / 1000)
+        if output_type is None:
+            definition = self.app.find(execution.workflow, execution.version)
+            output_type = Any if definition is None else definition.output_type
+        return result_of(execution, output_type, self.app.errors)
+
+    async def _ended(self, execution_id: str, timeout_s: float | None) -> Execution:
+        execution = await self.execution(execution_id)
+        if execution.status.terminal:
+            return execution
+        endings = await self.store.subscribe(f"ended/{execution_id}")
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not execution.status.terminal:
+                    # Read after subscribing, so that an end in between is not missed.
+                    execution = await self.execution(execution_id)
+                    if not execution.status.terminal:
+                        await endings.next(SAFETY_POLL_S)
+        except TimeoutError:
+            raise WaitTimeout(
+                f"execution {execution_id!r} of {execution.workflow!r} is still {execution.status} after {timeout_s} s",
+                execution_id=execution_id,
+                workflow=execution.workflow,
+                attempt=execution.attempt,
+                key=execution.key,
+            ) from None
+        finally:
+            await endings.close()
+        return execution
+
+    # -- reaching a running execution --------------------------------------------------------------
+
+    async def signal(
+        self, execution_id: str, signal: Signal[T] | str, payload: T, *, dedup_id: str | None = None
+    ) -> bool:
+        """Put a signal into the execution's inbox: it is kept until a wait consumes it.
+
+        False, without effect, when the execution has ended. The same ``dedup_id`` again is one signal.
+
+        Raises UnknownExecution, UndeclaredSignal, PayloadError, Overloaded, StoreUnavailable.
+        """
+        name = signal if isinstance(signal, str) else signal.name
+        encoded, _ = roundtrip(
+            payload, Any if isinstance(signal, str) else signal.payload_type, what=f"payload of signal {name!r}"
+        )
+        await self._check_declared(execution_id, name)
+        request = f"signal:{name}:{dedup_id}" if dedup_id is not None else secrets.token_hex(16)
+        return await self._deliver(
+            Deliver(id=check_id(execution_id), request=request, kind="signal", name=name, payload=encoded)
+        )
+
+    async def cancel(self, execution_id: str, reason: str | None = None) -> bool:
+        """Ask the execution to end: ``runner.Cancelled`` is raised once in every open await of its workflow.
+
+        One that no worker ever had ends here and now. False, without effect, when it has ended. The first reason stays.
+
+        Raises UnknownExecution, StoreUnavailable.
+        """
+        text = reason or ""
+        return await self._deliver(
+            Deliver(
+                id=check_id(execution_id),
+                request=secrets.token_hex(16),
+                kind="cancel",
+                name=text,
+                payload=encode(text, what="reason"),
+            )
+        )
+
+    async def _deliver(self, deliver: Deliver) -> bool:
+        delivered = await self.store.deliver(deliver)
+        if delivered.reception is Reception.UNKNOWN:
+            raise _unknown(deliver.id, self.app.name)
+        await self._publish([delivered.wake])
+        return delivered.reception is Reception.DELIVERED
+
+    async def _check_declared(self, execution_id: str, name: str) -> None:
+        if not any(workflow.signals is not None for workflow in self.app.workflows()):
+            return
+        execution = await self.execution(execution_id)
+        workflow = self.app.find(execution.workflow, execution.version)
+        if workflow is not None and not workflow.takes(name):
+            declared = ", ".join(sorted(workflow.signals or ())) or "none"
+            raise UndeclaredSignal(f"workflow {workflow.name!r} does not take signal {name!r}; declared: {declared}")
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    async def execution(self, execution_id: str) -> Execution:
+        """The record of an execution as it is now. Raises UnknownExecution."""
+        execution = await self.store.record(check_id(execution_id))
+        if execution is None:
+            raise _unknown(execution_id, self.app.name)
+        return execution
+
+    async def history(self, execution_id: str) -> History:
+        """The record with its journal, waits and inbox. Raises UnknownExecution."""
+        history = await self.store.read(check_id(execution_id))
+        if history is None:
+            raise _unknown(execution_id, self.app.name)
+        return history
+
+    async def executions(
+        self,
+        *,
+        status: Status | str | None = None,
+        workflow: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """One page of executions, newest first; ``cursor`` of a page leads to the next."""
+        return await self.store.executions(
+            Filter(
+                status=_status(status),
+                workflow=workflow,
+                created_after=None if created_after is None else to_moment_ms(created_after, what="created_after"),
+                created_before=None if created_before is None else to_moment_ms(created_before, what="created_before"),
+                limit=limit,
+                cursor=cursor,
+            )
+        )
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    async def _definition(self, workflow: Workflow[Any, Any] | str) -> Workflow[Any, Any]:
+        if not isinstance(workflow, str):
+            return workflow
+        known = self.app.find(workflow)
+        return known if known is not None else await self._from_workers(workflow)
+
+    async def _from_workers(self, name: str) -> Workflow[Any, Any]:
+        """A workflow this process does not have: the highest version that a live worker knows."""
+        workers = await self.store.workers(_WORKERS_SEEN_MS)
+        serving = [(version, worker) for worker in workers for known, version in worker.workflows if known == name]
+        if not serving:
+            known = sorted({known for worker in workers for known, _ in worker.workflows})
+            raise UnknownWorkflow(
+                f"no workflow {name!r} in app {self.app.name!r}, nor known to a live worker "
+                f"({len(workers)} alive, they know: {', '.join(known) or 'nothing'})"
+            )
+        version, _ = max(serving, key=lambda pair: pair[0])
+        return named_only(name, version)
+
+    async def _publish(self, wakes: Sequence[Wake | None]) -> None:
+        """Tell the workers. A publish that fails is left to the store's ready entries: nothing is lost."""
+        hints = [_hint(wake) for wake in wakes if wake is not None]
+        if not hints:
+            return
+        try:
+            await self.broker.publish_many(hints)
+        except BrokerUnavailable as error:
+            log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
+
+
+
+def _hint(wake: Wake) -> tuple[str, Hint]:
+    return wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq)
+
+
+def _status(status: Status | str | None) -> Status | None:
+    try:
+        return None if status is None else Status(status)
+    except ValueError:
+        raise UsageError(f"status {status!r}: one of {', '.join(Status)}") from None
+
+
+def _unknown(execution_id: str, namespace: str) -> UnknownExecution:
+    return UnknownExecution(f"namespace {namespace!r} has no execution {execution_id!r} (it may be past its retention)")
+
+
+def _opened_store(store: str | Store | None, namespace: str) -> Store:
+    if store is not None and not isinstance(store, str):
+        return store
+    return open_store(_url(store, "RUNNER_STORE_URL", "store"), namespace=namespace)
+
+
+def _opened_broker(broker: str | Broker | None, namespace: str) -> Broker:
+    if broker is not None and not isinstance(broker, str):
+        return broker
+    return open_broker(_url(broker, "RUNNER_BROKER_URL", "broker"), namespace=namespace)
+
+
+def _url(given: str | None, variable: str, what: str) -> str:
+    url = given or os.environ.get(variable)
+    if not url:
+        raise ConfigError(f"no {what} is configured: pass {what}=... or set {variable}")
+    return url

@@ -1,0 +1,33 @@
+"""When each partition must next be looked at: the scheduler sleeps until then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+class Agenda:
+    """For every duty and partition the store's time at which it has something to do, as far as is known."""
+
+    def __init__(self, duties: Iterable[str], partitions: int) -> None:
+        self._duties = tuple(duties)
+        self._partitions = partitions
+        self._next: dict[tuple[str, int], int | None] = {
+            (duty, partition): 0 for duty in self._duties for partition in range(partitions)
+        }
+
+    def due(self, now: int) -> list[tuple[str, int]]:
+        """What there is to do now."""
+        return [key for key, moment in self._next.items() if moment is not None and moment <= now]
+
+    def set(self, duty: str, partition: int, moment: int | None) -> None:
+        """This duty is next due at ``moment`` (None: nothing is waiting)."""
+        self._next[duty, partition] = moment
+
+    def learn(self, partition: int, moments: Mapping[str, int | None]) -> None:
+        """What the store's indexes say of a partition."""
+        for duty in self._duties:
+            self._next[duty, partition] = moments.get(duty)
+
+    def next(self) -> int | None:
+        """The earliest moment of all."""
+        return min((moment for moment in self._next.values() if moment is not None), default=None)

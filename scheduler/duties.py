@@ -1,0 +1,126 @@
+"""What a leader does in one partition when its time has come: one method a duty, named as the store's index."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import structlog
+
+from runner.errors import StoreUnavailable
+from runner.records import Deliver, Outgoing, Wake
+from runner.scheduler.publisher import Publisher
+from runner.scheduler.republish import lost
+from runner.store import Store
+from runner.clock import boot_ms
+
+log = structlog.get_logger("runner.scheduler")
+
+LIMIT = 200
+#: An overdue entry comes up again after this long, doubling while its hint is not the problem, in ms.
+BACKOFF_MS = 5_000
+#: Who caused an outbox entry relays it at once; the scheduler takes what is older than this, in ms.
+OUTBOX_GRACE_MS = 2_000
+WORKER_SEEN_FACTOR = 2
+
+
+class Duties:
+    """Each duty returns the store's time at which it is next due in this partition, or None."""
+
+    NAMES: ClassVar = ("timers", "leases", "ready", "outbox", "expiry")
+
+    def __init__(self, store: Store, publisher: Publisher, *, lease_ms: int) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._lease_ms = lease_ms
+        self._interruptions = store.interruptions
+        self._reap_from = 0  # boot time
+
+    def begin(self) -> None:
+        """Leadership has just begun: owners of leases may have been cut off as we were, so let them renew first."""
+        if self._store.interruptions != self._interruptions:
+            self._pause_reaping()
+
+    async def carry_out(self, duty: str, partition: int) -> int | None:
+        match duty:
+            case "timers":
+                return await self._fire(partition)
+            case "leases":
+                return await self._reap(partition)
+            case "ready":
+                return await self._republish(partition)
+            case "outbox":
+                return await self._relay(partition)
+        return await self._purge(partition)
+
+    async def rush(self) -> None:
+        """Offer passed-over executions again to the workers that are there now."""
+        workers = await self._store.workers(self._lease_ms * WORKER_SEEN_FACTOR)
+        known = {workflow for worker in workers for workflow in worker.workflows}
+        await self._publisher.publish(await self._store.rush(known, LIMIT))
+
+    async def _fire(self, partition: int) -> int | None:
+        woken = await self._store.due(partition, LIMIT)
+        await self._publisher.publish(woken.wakes)
+        return woken.next_at
+
+    async def _reap(self, partition: int) -> int | None:
+        if self._store.interruptions != self._interruptions:
+            self._pause_reaping()
+        wait_ms = self._reap_from - boot_ms()
+        if wait_ms > 0:
+            return await self._store.now() + wait_ms
+        alive = [worker.id for worker in await self._store.workers(self._lease_ms * WORKER_SEEN_FACTOR)]
+        woken = await self._store.reap(partition, LIMIT, alive)
+        for wake in woken.wakes:
+            log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)
+        await self._publisher.publish(woken.wakes)
+        return woken.next_at
+
+    def _pause_reaping(self) -> None:
+        """The store was away: every lease may have run out though its owner lives."""
+        self._interruptions = self._store.interruptions
+        self._reap_from = boot_ms() + self._lease_ms
+        log.warning("reaping.paused", for_ms=self._lease_ms)
+
+    async def _republish(self, partition: int) -> int | None:
+        overdue = await self._store.overdue(partition, LIMIT, BACKOFF_MS)
+        depths = {queue: await self._publisher.depth(queue) for queue in {wake.queue for wake in overdue.lost}}
+        again: list[Wake] = [*overdue.passed, *lost(overdue.lost, depths, overdue.ready)]
+        if again:
+            log.info("hints.republished", hints=len(again), partition=partition)
+        await self._publisher.publish(again)
+        return overdue.next_at
+
+    async def _relay(self, partition: int) -> int | None:
+        parcels = await self._store.relay(partition, LIMIT, OUTBOX_GRACE_MS)
+        applied: list[str] = []
+        for parcel in parcels:
+            if await self._apply(parcel.outgoing):
+                applied.append(parcel.place)
+        if applied:
+            await self._store.relayed(partition, applied)
+        return (await self._store.next_due(partition)).get("outbox")
+
+    async def _apply(self, outgoing: Outgoing) -> bool:
+        """Apply one outbox entry; False leaves it for later, so that one refused entry holds up no other."""
+        try:
+            delivered = await self._store.deliver(
+                Deliver(
+                    id=outgoing.target,
+                    request=outgoing.request,
+                    kind=outgoing.kind,
+                    name=outgoing.name,
+                    payload=outgoing.payload,
+                )
+            )
+        except StoreUnavailable as error:
+            log.warning("outbox.refused", target=outgoing.target, error=str(error))
+            return False
+        await self._publisher.publish([delivered.wake] if delivered.wake else [])
+        return True
+
+    async def _purge(self, partition: int) -> int | None:
+        purged, next_at = await self._store.purge(partition, LIMIT)
+        if purged:
+            log.info("executions.purged", executions=purged, partition=partition)
+        return next_at

@@ -1,0 +1,67 @@
+"""Leaving in good order: each phase has its share of the grace, and no phase can take more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+
+from runner.broker import Consumer
+from runner.workers.slots import Slots
+from runner.workers.turn import Turn
+
+log = structlog.get_logger("runner.worker")
+
+#: The last part of the grace is for handing back what has not ended: this share, and at most this long.
+_HAND_BACK_SHARE, _HAND_BACK_S = 0.2, 5.0
+
+
+class Drain:
+    """Intake off; turns end or stop at their next step; what is left is cut off and handed back."""
+
+    def __init__(self, grace_s: float) -> None:
+        self._hand_back_s = min(_HAND_BACK_S, grace_s * _HAND_BACK_SHARE)
+        self._finish_s = grace_s - self._hand_back_s
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Do not wait for steps any more."""
+        self._hurry.set()
+
+    async def run(
+        self,
+        consumer: Consumer | None,
+        turns: Collection[Turn],
+        slots: Slots,
+        bodies: Collection[asyncio.Task[Any]],
+    ) -> None:
+        """At most the grace; the bodies that had to be cut off have been handed back by then, or their lease runs out."""
+        if consumer is not None:
+            await _bounded(consumer.pause(), self._hand_back_s)
+        for turn in list(turns):
+            turn.drain()
+        await self._finish(slots)
+        if bodies:
+            log.warning("worker.cutting_off", turns=len(bodies))
+        for body in list(bodies):
+            body.cancel()
+        await _bounded(slots.idle(), self._hand_back_s)
+        if consumer is not None:
+            await _bounded(consumer.stop(), self._hand_back_s)
+
+    async def _finish(self, slots: Slots) -> None:
+        """Until every turn has ended, the time is up, or somebody is in a hurry."""
+        waits = [asyncio.ensure_future(slots.idle()), asyncio.ensure_future(self._hurry.wait())]
+        await asyncio.wait(waits, timeout=self._finish_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+async def _bounded(work: Any, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(seconds, 0.1)):
+            await work
+    except TimeoutError:
+        log.warning("worker.drain_phase_over_budget", seconds=seconds)

@@ -1,0 +1,300 @@
+"""The worker: takes deliveries, claims their executions, runs turns side by side, and leaves in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+from runner.app import App
+from runner.broker import Broker, Consumer, Delivery
+from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
+from runner.messages import Hint
+from runner.records import History, Refusal, Renewed, Wake, WorkerInfo
+from runner.store import Store, Subscription
+from runner.clock import boot_ms
+from runner.workers.drain import Drain
+from runner.workers.leases import HeldLease, LeaseKeeper
+from runner.workers.loopwatch import LoopWatch
+from runner.workers.persistence import until_answered
+from runner.workers.slots import Slots
+from runner.workers.steps import StepRunner
+from runner.workers.turn import LeaseLost, Parked, Turn
+
+log = structlog.get_logger("runner.worker")
+
+#: A delivery whose turn lasts longer is acknowledged: far below any consumer timeout of the broker.
+EARLY_ACK_S = 60.0
+#: A delivery waits this long for a free slot; then the ready entry has it.
+SLOT_WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life."""
+
+    queues: tuple[str, ...] = ("default",)
+    concurrency: int = 100
+    lease_s: float = 10.0
+    grace_s: float = 30.0
+    threads: int = 32
+    build: str = ""
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    watch_loop: bool = True
+
+    @property
+    def lease_ms(self) -> int:
+        return round(self.lease_s * 1000)
+
+    def prefetch(self) -> Mapping[str, int]:
+        """The slots, split over the queues: the broker never hands out more than there are."""
+        share, rest = divmod(self.concurrency, len(self.queues))
+        return {queue: max(1, share + (index < rest)) for index, queue in enumerate(self.queues)}
+
+
+class Worker:
+    """One worker: ``async with Worker(...) as worker: await worker.drain()``.
+
+    It is taking deliveries from entering on; leaving drains it within ``grace_s``.
+    """
+
+    def __init__(self, app: App, store: Store, broker: Broker, options: WorkerOptions | None = None) -> None:
+        self._app = app
+        self._store = store
+        self._broker = broker
+        self.options = options or WorkerOptions()
+        self._steps = StepRunner(self.options.threads)
+        self._slots = Slots(self.options.concurrency)
+        self._turns: dict[str, Turn] = {}  # by execution id
+        self._bodies: set[asyncio.Task[Wake | None]] = set()  # the turns, as tasks
+        self._spawned: set[asyncio.Task[None]] = set()
+        self._drain: Drain | None = None
+        self._paused = False
+        self._watch = LoopWatch()
+        self._keeper: LeaseKeeper | None = None
+        self._consumer: Consumer | None = None
+
+    async def __aenter__(self) -> Worker:
+        options = self.options
+        self._loop = asyncio.get_running_loop()
+        if options.watch_loop:
+            self._watch.start()
+        self._keeper = LeaseKeeper(
+            self._store.renewer(),
+            self._info(),
+            options.lease_ms,
+            told=self._renewed,
+            loop_alive=self._watch.alive if options.watch_loop else lambda: True,
+        )
+        self._keeper.start()
+        self._pokes = asyncio.create_task(self._hear_pokes(await self._store.subscribe(f"worker/{options.id}")))
+        self._consumer = await self._broker.consume(options.prefetch(), self._take)
+        log.info("worker.ready", worker=options.id, queues=list(options.queues), concurrency=options.concurrency)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.drain()
+
+    def _info(self) -> WorkerInfo:
+        return WorkerInfo(
+            id=self.options.id,
+            build=self.options.build,
+            queues=self.options.queues,
+            workflows=tuple((workflow.name, workflow.version) for workflow in self._app.workflows()),
+            slots=self.options.concurrency,
+        )
+
+    @property
+    def busy(self) -> int:
+        """How many turns are running."""
+        return len(self._turns)
+
+    # -- deliveries -------------------------------------------------------------------------------
+
+    async def _take(self, delivery: Delivery) -> None:
+        """Everything that becomes of one delivery; it is acknowledged whatever that is."""
+        acked = asyncio.get_running_loop().call_later(EARLY_ACK_S, self._ack_early, delivery)
+        try:
+            if await self._slots.take(SLOT_WAIT_S):
+                try:
+                    await self._handle(delivery)
+                finally:
+                    await self._slots.give_back()
+            else:
+                self._hold_back()
+            await delivery.ack()
+        finally:
+            acked.cancel()
+
+    def _ack_early(self, delivery: Delivery) -> None:
+        self._spawn(delivery.ack())
+
+    def _hold_back(self) -> None:
+        """No slot came free: take no more deliveries until one does."""
+        if self._consumer is not None and not self._paused:
+            self._paused = True
+            self._spawn(self._pause(self._consumer))
+
+    async def _pause(self, consumer: Consumer) -> None:
+        await consumer.pause()
+        await self._slots.free()
+        self._paused = False
+        if self._drain is None:
+            await consumer.resume()
+
+    async def _handle(self, delivery: Delivery) -> None:
+        hint = delivery.hint
+        if self._drain is not None:
+            return
+        if self._app.find(hint.workflow, hint.version) is None:
+            await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
+            return
+        nonce = secrets.token_hex(16)
+        asked_at = boot_ms()
+        claimed = await until_answered(
+            partial(self._store.claim, hint.execution_id, nonce, self.options.id, self.options.lease_ms)
+        )
+        match claimed:
+            case Refusal.UNKNOWN:
+                log.error("hint.orphaned", execution_id=hint.execution_id, workflow=hint.workflow)
+                await delivery.orphan("the store knows no such execution")
+            case Refusal():
+                log.debug("claim.refused", execution_id=hint.execution_id, because=str(claimed))
+            case History():
+                await self._turn(claimed, HeldLease(hint.execution_id, nonce, self.options.lease_ms, asked_at))
+
+    async def _turn(self, history: History, lease: HeldLease) -> None:
+        execution = history.execution
+        workflow = self._app.find(execution.workflow, execution.version)
+        if workflow is None:  # the hint named another version than the record has
+            await self._hand_back(lease)
+            await self._pass_over(execution.id, f"no workflow {execution.workflow!r} version {execution.version} here")
+            return
+        turn = Turn(
+            history,
+            workflow,
+            lease,
+            store=self._store,
+            steps=self._steps,
+            errors=self._app.errors,
+            lease_ms=self.options.lease_ms,
+        )
+        keeper = self._keeper
+        assert keeper is not None  # noqa: S101 - set before the first delivery
+        self._turns[execution.id] = turn
+        keeper.hold(lease)
+        if self._drain is not None:
+            turn.drain()
+        try:
+            await self._run(turn, lease)
+        finally:
+            keeper.drop(lease)
+            if self._turns.get(execution.id) is turn:
+                del self._turns[execution.id]
+
+    async def _run(self, turn: Turn, lease: HeldLease) -> None:
+        execution = turn.execution
+        known = {"execution_id": execution.id, "workflow": execution.workflow}
+        body = asyncio.create_task(turn.run(), name=f"turn of {execution.workflow} {execution.id}")
+        self._bodies.add(body)
+        try:
+            await self._publish(await body)
+        except asyncio.CancelledError:
+            if not body.cancelled():
+                raise
+            log.info("turn.handed_back", **known)
+            await self._hand_back(lease)
+        except LeaseLost:
+            log.warning("lease.lost", **known)
+        except Parked as parked:
+            log.error("history.mismatch", error=str(parked), **known)
+            await self._hand_back(lease, f"{self.options.build or 'this build'} does not replay its history: {parked}")
+        except StoreConflict as error:
+            log.error("turn.conflict", error=str(error), **known)
+            await self._hand_back(lease, f"the store refused a commit: {error}")
+        except Exception as error:
+            log.exception("turn.broken", **known)
+            await self._hand_back(lease, f"a turn broke on worker {self.options.id}: {error!r}")
+        finally:
+            self._bodies.discard(body)
+
+    # -- giving back ------------------------------------------------------------------------------
+
+    async def _hand_back(self, lease: HeldLease, reason: str = "") -> None:
+        """Release the execution: for anyone to take now, or with a ``reason``, later."""
+        wake = await until_answered(partial(self._store.release, lease.id, lease.nonce))
+        if reason:
+            await self._pass_over(lease.id, reason)
+        else:
+            await self._publish(wake)
+
+    async def _pass_over(self, execution_id: str, reason: str) -> None:
+        log.info("execution.passed_over", execution_id=execution_id, reason=reason)
+        await until_answered(partial(self._store.pass_over, execution_id, reason))
+
+    async def _publish(self, wake: Wake | None) -> None:
+        if wake is None:
+            return
+        try:
+            await self._broker.publish(wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq))
+        except BrokerUnavailable as error:
+            log.warning("hint.left_to_outbox", execution_id=wake.id, error=str(error))
+
+    # -- news -------------------------------------------------------------------------------------
+
+    async def _hear_pokes(self, pokes: Subscription) -> None:
+        try:
+            while True:
+                execution_id = await pokes.next(3600)
+                turn = self._turns.get(execution_id or "")
+                if turn is not None:
+                    turn.poke()
+        finally:
+            await pokes.close()
+
+    def _renewed(self, lease: HeldLease, answer: Renewed) -> None:
+        """Called on the keeper's thread."""
+        self._loop.call_soon_threadsafe(self._tell, lease, answer)
+
+    def _tell(self, lease: HeldLease, answer: Renewed) -> None:
+        turn = self._turns.get(lease.id)
+        if turn is not None:
+            turn.renewed(lease, answer)
+
+    # -- leaving ----------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Leave: no new deliveries, steps under way may end, the rest is handed back. At most ``grace_s``. Idempotent."""
+        if self._drain is not None:
+            return
+        self._drain = Drain(self.options.grace_s)
+        log.info("worker.draining", worker=self.options.id, turns=len(self._turns))
+        await self._drain.run(self._consumer, self._turns.values(), self._slots, self._bodies)
+        self._pokes.cancel()
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.stop)
+        await self._farewell()
+        self._steps.close()
+        self._watch.stop()
+        log.info("worker.drained", worker=self.options.id)
+
+    def hurry(self) -> None:
+        """While draining: hand back what runs, now."""
+        if self._drain is not None:
+            self._drain.hurry()
+
+    async def _farewell(self) -> None:
+        try:
+            await self._store.farewell(self.options.id)
+        except StoreUnavailable as error:  # its heartbeat runs out by itself
+            log.warning("worker.farewell_failed", error=str(error))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
