@@ -122,8 +122,9 @@ class Store(Protocol):
         """The fenced write of a turn; None when the lease is not ours (any more).
 
         Checks first, then writes: entries are recorded exactly as given, ``at`` included: what the
-        turn's code has seen must be what a replay sees (a wait of the same id is closed by its entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing``
-        put into the outbox, the lease extended by ``lease_ms``. Then the end, when one is asked:
+        turn's code has seen must be what a replay sees (a wait of the same id is closed by its
+        entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing`` put
+        into the outbox, the lease extended by ``lease_ms``. Then the end, when one is asked:
 
         * Suspend: refused while the inbox is longer than ``seen``, or a wait's deadline has passed; then
           nothing is released and ``news`` says what came. Otherwise sleeping (or still
@@ -132,7 +133,8 @@ class Store(Protocol):
         * Complete, Fail, EndCancelled: terminal, unless the execution's deadline has passed: then it
           ends failed with cause ``timed_out``. While cancelling, Complete and Fail end as
           cancelled; but Complete wins over a cancel that lies behind ``seen``. (An end as cancelled
-          has no cause, whatever brought it about.)
+          has no cause, whatever brought it about.) Only what completed has a result, and no error;
+          otherwise the record keeps the error of the last Fail or RetryAttempt, whatever it came to.
         * RetryAttempt: forget the entries ``drop``, attempt + 1, all waits closed, retrying, timer at
           ``after_ms`` (not later than the execution's deadline). While cancelling it ends as
           cancelled; with a cancel not yet seen it is refused as a suspension is.
@@ -162,9 +164,9 @@ class Store(Protocol):
         Terminal: no effect. When nobody owns the execution it becomes ready and ``wake`` is
         set, unless it was ready already; when somebody does, the owner is told on ``worker/<worker>``.
         A signal does not shorten a delayed start nor the delay before a retry: it is stored, no wake.
-        A cancel's ``name`` is its reason. A cancel of an execution that was never claimed ends it here and now; otherwise it makes
-        it ``cancelling``; a second cancel has no effect (the first reason stays). A signal is
-        refused with Overloaded when the store is full, a cancel never.
+        A cancel's ``name`` is its reason. A cancel of an execution that was never claimed ends it
+        here and now; otherwise it makes it ``cancelling``; a second cancel has no effect (the first
+        reason stays). A signal is refused with Overloaded when the store is full, a cancel never.
         """
         ...
 
@@ -177,8 +179,8 @@ class Store(Protocol):
     async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
         """Take away leases that have run out; the executions become ready again.
 
-        A crash is counted only when the owner is not among ``alive`` worker ids; past MAX_CRASHES the
-        execution ends failed with cause ``poisoned``. ``next_at`` is when the next lease runs out.
+        A crash is counted only when the owner is not among ``alive`` worker ids; with crash number
+        MAX_CRASHES the execution ends failed with cause ``poisoned``. ``next_at`` is when the next lease runs out.
         """
         ...
 
