@@ -1,0 +1,36 @@
+# Everything runs in .venv, which is made on first use: with uv if there is one, else with the newest Python here.
+PYTHON := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## See workflows survive a killed worker, on nothing but this machine
+	@tests/setup/venv
+	@$(PYTHON) examples/demo.py $(ARGS)
+
+test: ## Run all tests; gets redis-server and rabbitmq-server if they are missing (ARGS="-k name" for some)
+	@tests/setup/servers
+	@tests/setup/venv dev
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: ## Check style, types and import rules
+	@tests/setup/venv dev
+	@$(PYTHON) -m pytest --quiet tests/typing $(ARGS)
+
+format: ## Rewrite the code in the house's format
+	@tests/setup/venv dev
+	@$(PYTHON) -m ruff check --quiet --fix-only .
+	@$(PYTHON) -m ruff format .
+
+bench: ## Measure throughput and latency on private servers
+	@tests/setup/servers
+	@tests/setup/venv dev
+	@$(PYTHON) -m benchmarks $(ARGS)
+
+clean: ## Remove what was built, cached and installed here
+	rm -rf .venv dist build .runner .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
