@@ -1,0 +1,207 @@
+"""The broker of the embedded default: plain queues in this process, gone with it; the store publishes again.
+
+One object is shared by everything that lives in the process: client, worker and scheduler; whoever made it
+closes it. Use it from one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from runner.broker import Consumer, DeadLetter, Handler
+from runner.broker.handling import check_prefetch, handle
+from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX
+from runner.errors import BrokerUnavailable
+from runner.messages import Hint
+
+log = structlog.get_logger("runner.broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One message in a queue; ``returns`` counts how often it came back unsettled."""
+
+    body: bytes
+    returns: int = 0
+
+
+class MemoryBroker:
+    """Hints in FIFO queues of this process, with the same rules as RabbitMQ."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self._closed = False
+        self._queues: dict[str, deque[Copy]] = {}
+        self._dead: deque[DeadLetter] = deque(maxlen=PARKED_MAX)
+        self._orphans: deque[DeadLetter] = deque(maxlen=PARKED_MAX)
+        self._consumers: list[MemoryConsumer] = []
+
+    async def open(self, queues: Sequence[str] = ()) -> None:
+        self._closed = False
+        for queue in queues:
+            self._queues.setdefault(queue, deque())
+
+    async def close(self) -> None:
+        """Stops the consumers; the hints stay, as they would in a broker of its own."""
+        self._closed = True
+        for consumer in tuple(self._consumers):
+            await consumer.stop()
+
+    async def publish(self, queue: str, hint: Hint) -> None:
+        self.inject(queue, hint.encode())
+
+    async def publish_many(self, hints: Sequence[tuple[str, Hint]]) -> int:
+        for queue, hint in hints:
+            await self.publish(queue, hint)
+        return len(hints)
+
+    def inject(self, queue: str, body: bytes) -> None:
+        """Put raw bytes into a queue, as a foreign program might into a real one."""
+        if self._closed:
+            raise BrokerUnavailable("the memory broker is closed: open it before publishing")
+        self._queues.setdefault(queue, deque()).append(Copy(body))
+        self.pump(queue)
+
+    async def consume(self, prefetch: Mapping[str, int], handler: Handler) -> Consumer:
+        await self.open(check_prefetch(prefetch))
+        consumer = MemoryConsumer(self, prefetch, handler)
+        self._consumers.append(consumer)
+        await consumer.resume()
+        return consumer
+
+    async def depth(self, queue: str) -> int | None:
+        waiting = self._queues.get(queue)
+        return None if waiting is None else len(waiting)
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        return list(self._dead)[:limit]
+
+    async def orphans(self) -> int:
+        return len(self._orphans)
+
+    # What consumers and their messages do to the queues:
+
+    def pump(self, queue: str) -> None:
+        """Hand out while there is a message and somebody with a free place for it, to each in turn."""
+        waiting = self._queues[queue]
+        while waiting and (consumer := self._next_free(queue)) is not None:
+            consumer.take(queue, waiting.popleft())
+
+    def give_back(self, queue: str, copy: Copy) -> None:
+        """To the front, where it came from, unless it came back too often."""
+        if copy.returns >= DELIVERY_LIMIT:
+            self.bury(queue, copy.body, "delivery_limit")
+        else:
+            self._queues[queue].appendleft(replace(copy, returns=copy.returns + 1))
+
+    def bury(self, queue: str, body: bytes, reason: str) -> None:
+        self._dead.append(DeadLetter(queue=queue, reason=reason, body=body))
+
+    def keep_orphan(self, queue: str, body: bytes, reason: str) -> None:
+        self._orphans.append(DeadLetter(queue=queue, reason=reason, body=body))
+
+    def forget(self, consumer: MemoryConsumer) -> None:
+        if consumer in self._consumers:
+            self._consumers.remove(consumer)
+
+    def _next_free(self, queue: str) -> MemoryConsumer | None:
+        for consumer in self._consumers:
+            if consumer.has_place(queue):
+                self._consumers.remove(consumer)  # to the end of the line
+                self._consumers.append(consumer)
+                return consumer
+        return None
+
+
+class MemoryConsumer:
+    """Holds what it handed out until it is settled, or until it stops."""
+
+    def __init__(self, broker: MemoryBroker, prefetch: Mapping[str, int], handler: Handler) -> None:
+        self._broker = broker
+        self._prefetch = dict(prefetch)
+        self._handler = handler
+        self._held: dict[str, set[MemoryMessage]] = {queue: set() for queue in prefetch}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paused = False
+        self._stopped = False
+
+    @property
+    def consuming(self) -> bool:
+        return not (self._paused or self._stopped)
+
+    async def pause(self) -> None:
+        self._paused = True
+
+    async def resume(self) -> None:
+        self._paused = False
+        for queue in self._prefetch:
+            self._broker.pump(queue)
+
+    async def stop(self) -> None:
+        self._stopped = True
+        self._broker.forget(self)
+        for queue, held in self._held.items():
+            returned = sorted(held, key=lambda message: message.number, reverse=True)
+            held.clear()
+            for message in returned:
+                self._broker.give_back(queue, message.copy)
+            self._broker.pump(queue)
+
+    def has_place(self, queue: str) -> bool:
+        return self.consuming and len(self._held.get(queue, ())) < self._prefetch.get(queue, 0)
+
+    def take(self, queue: str, copy: Copy) -> None:
+        message = MemoryMessage(self._broker, self, queue, copy)
+        self._held[queue].add(message)
+        task = asyncio.get_running_loop().create_task(handle(message, self._handler))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def release(self, message: MemoryMessage) -> bool:
+        """False when the consumer does not hold it any more: stopped, or settled before."""
+        held = self._held[message.queue]
+        if message not in held:
+            return False
+        held.remove(message)
+        return True
+
+
+class MemoryMessage:
+    """One copy, handed to one consumer."""
+
+    _count = 0
+
+    def __init__(self, broker: MemoryBroker, holder: MemoryConsumer, queue: str, copy: Copy) -> None:
+        MemoryMessage._count += 1
+        self.number = MemoryMessage._count
+        self.queue = queue
+        self.copy = copy
+        self.body = copy.body
+        self.redelivered = copy.returns > 0
+        self._broker = broker
+        self._holder = holder
+
+    async def ack(self) -> None:
+        if self._holder.release(self):
+            self._broker.pump(self.queue)
+
+    async def requeue(self) -> None:
+        if self._holder.release(self):
+            self._broker.give_back(self.queue, self.copy)
+            self._broker.pump(self.queue)
+
+    async def bury(self, reason: str) -> None:
+        if self._holder.release(self):
+            self._broker.bury(self.queue, self.body, reason)
+            self._broker.pump(self.queue)
+
+    async def orphan(self, reason: str) -> None:
+        if self._holder.release(self):
+            log.error("broker.orphan", queue=self.queue, reason=reason)
+            self._broker.keep_orphan(self.queue, self.body, reason)
+            self._broker.pump(self.queue)

@@ -1,0 +1,69 @@
+"""One message as it was delivered, and the ways to settle it with the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from aiormq.abc import DeliveredMessage
+
+from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, in_words
+from runner.broker.rabbitmq.publisher import Post, Publisher
+from runner.broker.topology import Topology
+
+log = structlog.get_logger("runner.broker")
+
+REASON = "x-runner-reason"
+QUEUE = "x-runner-queue"
+
+
+class RabbitMessage:
+    """Can be settled for as long as its link lives; afterwards the broker has it back, and nothing has an effect."""
+
+    def __init__(
+        self, link: Link, queue: str, message: DeliveredMessage, publisher: Publisher, topology: Topology
+    ) -> None:
+        self.queue = queue
+        self.body = message.body
+        self.redelivered = bool(message.redelivered)
+        self._tag = message.delivery_tag or 0
+        self._link = link
+        self._publisher = publisher
+        self._topology = topology
+
+    async def ack(self) -> None:
+        await self._settle(self._acknowledged())
+
+    async def requeue(self) -> None:
+        await self._settle(self._returned())
+
+    async def bury(self, reason: str) -> None:
+        await self._move(reason, exchange=self._topology.dead, key="")
+
+    async def orphan(self, reason: str) -> None:
+        # By the default exchange, which routes to the queue of that name: no worker queue's key can meet it.
+        await self._move(reason, exchange="", key=self._topology.orphans)
+        log.error("broker.orphan", queue=self.queue, reason=reason)
+
+    async def _move(self, reason: str, *, exchange: str, key: str) -> None:
+        """Confirmed at the new place before it leaves the old: it may be in both, never in none."""
+        if self._link.alive:
+            headers = {REASON: reason, QUEUE: self.queue}
+            post = Post(exchange=exchange, key=key, body=self.body, headers=headers, queue=self.queue)
+            await self._publisher.publish(post)
+            await self.ack()
+
+    async def _settle(self, request: Coroutine[Any, Any, None]) -> None:
+        try:
+            await bounded(ANSWER_TIMEOUT, request)
+        except TimeoutError as error:
+            self._link.lose(in_words(error))
+        except Exception as error:  # noqa: BLE001 - the library raises what it likes
+            log.debug("broker.settle_too_late", queue=self.queue, error=in_words(error))
+
+    async def _acknowledged(self) -> None:
+        await self._link.channel.basic_ack(self._tag)
+
+    async def _returned(self) -> None:
+        await self._link.channel.basic_nack(self._tag, requeue=True)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aio_pika
+import pytest
+
+from runner.broker import Broker
+from runner.broker.memory import MemoryBroker
+from runner.broker.rabbitmq import RabbitBroker
+from runner.broker.topology import Topology
+
+Inject = Callable[[str, bytes], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", "rabbitmq"])
+def unopened(request: pytest.FixtureRequest, namespace: str) -> Broker:
+    if request.param == "memory":
+        return MemoryBroker(namespace)
+    return RabbitBroker(request.getfixturevalue("rabbit_url"), namespace=namespace)
+
+
+@pytest.fixture
+async def broker(unopened: Broker) -> AsyncIterator[Broker]:
+    """Each broker in turn, opened, with the queues `orders` and `mails`."""
+    await unopened.open(["orders", "mails"])
+    yield unopened
+    await unopened.close()
+
+
+@pytest.fixture
+def inject(request: pytest.FixtureRequest, broker: Broker) -> Inject:
+    """Puts raw bytes into a queue, past everything that encodes."""
+    if isinstance(broker, MemoryBroker):
+
+        async def put(queue: str, body: bytes) -> None:
+            broker.inject(queue, body)
+
+        return put
+
+    async def publish(queue: str, body: bytes) -> None:
+        topology = Topology(broker.namespace)
+        async with await aio_pika.connect(request.getfixturevalue("rabbit_url")) as connection:
+            channel = await connection.channel()
+            await channel.default_exchange.publish(aio_pika.Message(body), topology.queue(queue))
+
+    return publish
