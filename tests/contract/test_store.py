@@ -112,6 +112,7 @@ async def test_namespaces_do_not_see_each_other(backend: Backend) -> None:
     assert (await start(second, a_start(input=b"second"))).new
     page = [e.input for e in (await second.executions(Filter())).executions]
     await second.close()
+    first = backend.store()
     await first.open()
     assert (await record(first)).input == b"first"
     await first.close()

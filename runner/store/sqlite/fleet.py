@@ -1,0 +1,54 @@
+"""Who is there: the scheduler's seat and the workers' heartbeats."""
+
+from __future__ import annotations
+
+import msgpack
+
+from runner.records import Leadership, WorkerInfo
+from runner.store.sqlite.rows import Session
+
+
+def lead(s: Session, nonce: str, name: str, ttl_ms: int) -> Leadership:
+    """Take or keep the seat."""
+    found = s.db.execute("SELECT nonce, name, until FROM seat WHERE ns = ?", (s.ns,)).fetchone()
+    if found is not None and found[0] != nonce and found[2] > s.now:
+        return Leadership(leading=False, leader=found[1], expires_in_ms=found[2] - s.now)
+    s.db.execute("INSERT OR REPLACE INTO seat VALUES (?, ?, ?, ?)", (s.ns, nonce, name, s.now + ttl_ms))
+    return Leadership(leading=True, leader=name, expires_in_ms=ttl_ms)
+
+
+def abdicate(s: Session, nonce: str) -> None:
+    gone = s.db.execute("DELETE FROM seat WHERE ns = ? AND nonce = ?", (s.ns, nonce))
+    if gone.rowcount:
+        s.words.append(("leader", "free"))
+
+
+def heartbeat(s: Session, worker: WorkerInfo) -> None:
+    known = s.db.execute("SELECT 1 FROM worker WHERE ns = ? AND id = ?", (s.ns, worker.id)).fetchone()
+    packed = msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots))
+    s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, packed))
+    if known is None:
+        s.words.append(("workers", worker.id))
+
+
+def farewell(s: Session, worker_id: str) -> None:
+    s.db.execute("DELETE FROM worker WHERE ns = ? AND id = ?", (s.ns, worker_id))
+
+
+def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
+    """Who was heard of lately; the others are forgotten."""
+    s.db.execute("DELETE FROM worker WHERE ns = ? AND seen_at < ?", (s.ns, s.now - within_ms))
+    found = s.db.execute("SELECT id, seen_at, packed FROM worker WHERE ns = ? ORDER BY id", (s.ns,))
+    return [_worker(id, seen_at, packed) for id, seen_at, packed in found]
+
+
+def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
+    build, queues, workflows, slots = msgpack.unpackb(packed)
+    return WorkerInfo(
+        id=id,
+        build=build,
+        queues=tuple(queues),
+        workflows=tuple((name, version) for name, version in workflows),
+        slots=slots,
+        seen_at=seen_at,
+    )

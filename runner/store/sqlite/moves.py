@@ -1,0 +1,203 @@
+"""What happens to a row, as pure functions: a row and a moment go in, the changed row comes out.
+
+Every change of status goes through the table in ``runner.core.status``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runner.core.status import Move, after
+from runner.records import (
+    Cause,
+    Complete,
+    Deliver,
+    End,
+    EndCancelled,
+    Fail,
+    Refusal,
+    RetryAttempt,
+    Start,
+    Status,
+    Suspend,
+)
+from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS, partition_of
+from runner.store.sqlite.rows import Row
+
+_CAUSES = {Move.TIME_OUT: Cause.TIMED_OUT, Move.POISON: Cause.POISONED}
+
+
+def created(start: Start, ns: int, partitions: int, now: int) -> Row:
+    """A row for a start: ready at once, or with a timer for its time."""
+    begins = max(now + start.delay_ms, start.at_ms or 0)
+    deadline = None if start.timeout_ms is None else begins + start.timeout_ms
+    fresh = Row(
+        x=0,
+        ns=ns,
+        p=partition_of(start.id, partitions),
+        id=start.id,
+        request=start.request,
+        workflow=start.workflow,
+        version=start.version,
+        queue=start.queue,
+        digest=start.digest,
+        key=start.key,
+        created_at=now,
+        deadline=deadline,
+        retention_ms=start.retention_ms,
+        status=Status.PENDING,
+        run=1,
+        attempt=1,
+        crashes=0,
+        started_at=None,
+        ended_at=None,
+        seq=0,
+        worker="",
+        nonce="",
+        lease_until=None,
+        count=0,
+        answer=b"",
+        left_nonce="",
+        left_count=0,
+        left_answer=b"",
+        cause=Cause.NONE,
+        reason="",
+        passed="",
+        passes=0,
+        ready_at=None,
+        timer_at=begins,
+        expires_at=None,
+        inbox=0,
+        cancel_index=None,
+    )
+    return fresh if begins > now else readied(fresh, now)
+
+
+def readied(row: Row, now: int) -> Row:
+    """Ready for a worker, with the grace its hint has; only its own deadline is still on a timer."""
+    return replace(row, seq=row.seq + 1, ready_at=now + GRACE_MS, timer_at=row.deadline)
+
+
+def ended(row: Row, move: Move, now: int) -> Row:
+    """Terminal: every end there is goes through here."""
+    status = after(row.status, move)
+    return replace(
+        _given_back(row),
+        status=status,
+        cause=_CAUSES.get(move, Cause.NONE) if status is Status.FAILED else Cause.NONE,
+        ended_at=now,
+        ready_at=None,
+        timer_at=None,
+        expires_at=now + row.retention_ms,
+    )
+
+
+def refusal(row: Row) -> Refusal | None:
+    """Why a claim under a new nonce is refused, or None."""
+    if row.status.terminal:
+        return Refusal.TERMINAL
+    if row.owned:
+        return Refusal.OWNED
+    return Refusal.IDLE if row.ready_at is None else None
+
+
+def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
+    return replace(
+        row,
+        status=after(row.status, Move.CLAIM),
+        started_at=now if row.started_at is None else row.started_at,
+        nonce=nonce,
+        worker=worker,
+        lease_until=now + lease_ms,
+        count=0,
+        answer=b"",
+        ready_at=None,
+        timer_at=None,
+        passed="",
+        passes=0,
+    )
+
+
+def released(row: Row, now: int) -> Row:
+    return readied(replace(_given_back(row), status=after(row.status, Move.RELEASE)), now)
+
+
+def reaped(row: Row, crash: bool, now: int) -> Row:
+    """The lease ran out: ready again, or over when that was one crash too many."""
+    counted = replace(row, crashes=row.crashes + crash)
+    if crash and counted.crashes >= MAX_CRASHES:
+        return ended(counted, Move.POISON, now)
+    return readied(replace(_given_back(counted), status=after(row.status, Move.REAP)), now)
+
+
+def passed_over(row: Row, reason: str, now: int) -> Row:
+    delay = min(PASS_FIRST_MS << min(row.passes, 10), PASS_LAST_MS)
+    return replace(row, passed=reason, passes=row.passes + 1, ready_at=now + delay)
+
+
+def timer_fired(row: Row, now: int) -> Row:
+    if row.late(now):
+        return ended(row, Move.TIME_OUT, now)
+    return readied(row, now)
+
+
+def received(row: Row, deliver: Deliver, now: int) -> Row:
+    """An item is appended to the inbox. The caller has dealt with repeats, with ends and with second cancels."""
+    grown = replace(row, inbox=row.inbox + 1)
+    if deliver.kind == "cancel":
+        grown = replace(grown, reason=deliver.name, cancel_index=row.inbox)
+        if row.started_at is None:
+            return ended(grown, Move.ABANDON, now)
+        grown = replace(grown, status=after(row.status, Move.CANCEL))
+    if row.owned or row.ready_at is not None or grown.status in (Status.PENDING, Status.RETRYING):
+        return grown
+    return readied(grown, now)
+
+
+def over(row: Row, end: End, seen: int, nearest: int | None, now: int) -> Row | None:
+    """What an end makes of an owned row, or None when it is refused and the turn goes on.
+
+    ``nearest`` is the earliest deadline of the open waits.
+    """
+    if row.late(now):
+        return ended(row, Move.TIME_OUT, now)
+    match end:
+        case Suspend():
+            news = row.inbox > seen or (nearest is not None and nearest <= now)
+            return None if news else _suspended(row, nearest)
+        case Complete():
+            return ended(_unaware(row) if _cancel_unseen(row, seen) else row, Move.COMPLETE, now)
+        case Fail():
+            return ended(row, Move.FAIL, now)
+        case EndCancelled():
+            return ended(row, Move.END_CANCELLED, now)
+        case RetryAttempt(after_ms=after_ms):
+            return None if _cancel_unseen(row, seen) else _retried(row, after_ms, now)
+
+
+def _suspended(row: Row, nearest: int | None) -> Row:
+    moments = [moment for moment in (nearest, row.deadline) if moment is not None]
+    return replace(
+        _given_back(row), status=after(row.status, Move.SUSPEND), ready_at=None, timer_at=min(moments, default=None)
+    )
+
+
+def _retried(row: Row, after_ms: int, now: int) -> Row:
+    status = after(row.status, Move.RETRY)
+    if status.terminal:
+        return ended(row, Move.RETRY, now)
+    timer = now + after_ms if row.deadline is None else min(now + after_ms, row.deadline)
+    return replace(_given_back(row), status=status, attempt=row.attempt + 1, timer_at=timer)
+
+
+def _cancel_unseen(row: Row, seen: int) -> bool:
+    return row.cancel_index is not None and row.cancel_index >= seen
+
+
+def _unaware(row: Row) -> Row:
+    """As the turn knows it that has not seen the cancel yet."""
+    return replace(row, status=Status.RUNNING)
+
+
+def _given_back(row: Row) -> Row:
+    return replace(row, nonce="", lease_until=None, count=0, answer=b"")

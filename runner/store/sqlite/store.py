@@ -1,0 +1,254 @@
+"""The SQLite store: the protocol, one call each, handed to the writer's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from runner.errors import ConfigError, Overloaded, StoreUnavailable
+from runner.records import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
+    Execution,
+    Filter,
+    History,
+    Leadership,
+    Lease,
+    Overdue,
+    Page,
+    Parcel,
+    Refusal,
+    Renewed,
+    Start,
+    Started,
+    Wake,
+    Woken,
+    WorkerInfo,
+)
+from runner.store import PARTITIONS
+from runner.store.sqlite import arrivals, fleet, reading, schema, sweeps, turns
+from runner.store.sqlite.lock import FileLock
+from runner.store.sqlite.rows import Session
+from runner.store.sqlite.topics import Listener, Topics
+from runner.store.sqlite.writer import Connection, DiskFull, Writer
+
+log = structlog.get_logger("runner.store")
+T = TypeVar("T")
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """The store on one file, or in memory with ``path`` None; see ``runner.store.Store`` for what it guarantees.
+
+    It belongs to one process, and in it to one store, while it is open: opening it elsewhere is
+    refused. ``clock`` gives ms since 1970; what it says is never taken to go back.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        namespace: str,
+        partitions: int = PARTITIONS,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.partitions = partitions
+        self._path = None if path is None else Path(path).expanduser().resolve()
+        self._where = "memory" if self._path is None else str(self._path)
+        self._clock = clock or wall_ms
+        self._said = 0
+        self._topics = Topics()
+        self._writer: Writer | None = None
+
+    @property
+    def interruptions(self) -> int:
+        """Always 0: it is never away while the process lives."""
+        return 0
+
+    async def open(self) -> None:
+        """Take the file and its lock; take over what the last process left.
+
+        Raises ConfigError when another store has it open, or it is damaged, foreign, of a newer schema, or holds
+        the namespace with another number of partitions.
+        """
+        writer = Writer(self._where, self._connect, self._moment, self._topics)
+        try:
+            await asyncio.wrap_future(writer.opened)
+        except BaseException:
+            writer.close()
+            raise
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Finish what was asked, then give back file and lock. Safe to call twice."""
+        if self._writer is not None:
+            await asyncio.shield(asyncio.wrap_future(self._writer.close()))
+
+    # -- executions -------------------------------------------------------------------------------
+
+    async def start(self, starts: Sequence[Start]) -> list[Started]:
+        return await self._new_work(partial(arrivals.start, starts=tuple(starts), partitions=self.partitions))
+
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+        return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms))
+
+    async def commit(self, commit: Commit) -> Committed | None:
+        return await self._do(partial(turns.commit, asked=commit))
+
+    async def release(self, id: str, nonce: str) -> Wake | None:
+        return await self._do(partial(turns.release, id=id, nonce=nonce))
+
+    async def pass_over(self, id: str, reason: str) -> None:
+        await self._do(partial(turns.pass_over, id=id, reason=reason))
+
+    async def deliver(self, deliver: Deliver) -> Delivered:
+        do = self._do if deliver.kind == "cancel" else self._new_work
+        return await do(partial(arrivals.deliver, asked=deliver))
+
+    # -- time -------------------------------------------------------------------------------------
+
+    async def due(self, partition: int, limit: int) -> Woken:
+        return await self._do(partial(sweeps.due, partition=partition, limit=limit))
+
+    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
+        return await self._do(partial(sweeps.reap, partition=partition, limit=limit, alive=frozenset(alive)))
+
+    async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
+        return await self._do(partial(sweeps.overdue, partition=partition, limit=limit, backoff_ms=backoff_ms))
+
+    async def rush(self, workflows: Iterable[tuple[str, int]], limit: int) -> list[Wake]:
+        return await self._do(partial(sweeps.rush, workflows=tuple(workflows), limit=limit))
+
+    async def relay(self, partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
+        return await self._do(partial(sweeps.relay, partition=partition, limit=limit, older_than_ms=older_than_ms))
+
+    async def relayed(self, partition: int, places: Sequence[str]) -> None:
+        await self._do(partial(sweeps.relayed, partition=partition, places=tuple(places)))
+
+    async def purge(self, partition: int, limit: int) -> tuple[int, int | None]:
+        return await self._do(partial(sweeps.purge, partition=partition, limit=limit))
+
+    async def next_due(self, partition: int) -> Mapping[str, int | None]:
+        return await self._do(partial(sweeps.next_due, partition=partition))
+
+    async def lead(self, nonce: str, name: str, ttl_ms: int) -> Leadership:
+        return await self._do(partial(fleet.lead, nonce=nonce, name=name, ttl_ms=ttl_ms))
+
+    async def abdicate(self, nonce: str) -> None:
+        await self._do(partial(fleet.abdicate, nonce=nonce))
+
+    async def workers(self, within_ms: int) -> list[WorkerInfo]:
+        return await self._do(partial(fleet.workers, within_ms=within_ms))
+
+    async def farewell(self, worker_id: str) -> None:
+        await self._do(partial(fleet.farewell, worker_id=worker_id))
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def read(self, id: str) -> History | None:
+        return await self._do(partial(reading.history, id=id))
+
+    async def record(self, id: str) -> Execution | None:
+        return await self._do(partial(reading.record, id=id))
+
+    async def executions(self, filter: Filter) -> Page:
+        return await self._do(partial(reading.executions, filter=filter))
+
+    async def now(self) -> int:
+        return await self._do(lambda session: session.now)
+
+    def renewer(self) -> SqliteRenewer:
+        return SqliteRenewer(self._opened())
+
+    async def subscribe(self, topic: str) -> Listener:
+        return self._topics.listen(topic)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    async def _do(self, operation: Callable[[Session], T]) -> T:
+        return await asyncio.wrap_future(self._opened().ask(operation))
+
+    async def _new_work(self, operation: Callable[[Session], T]) -> T:
+        try:
+            return await self._do(operation)
+        except DiskFull as error:
+            raise Overloaded(str(error)) from error
+
+    def _opened(self) -> Writer:
+        if self._writer is None:
+            raise StoreUnavailable(f"the store on {self._where} is not open")
+        return self._writer
+
+    def _moment(self) -> int:
+        """The store's clock; only the writer's thread reads it."""
+        self._said = max(self._said, self._clock())
+        return self._said
+
+    def _connect(self) -> Connection:
+        """In the writer's thread: lock, open, check, recover."""
+        lock = None if self._path is None else self._lock(self._path)
+        db = None
+        try:
+            db = schema.connect(None if self._path is None else str(self._path))
+            schema.prepare(db, self._where)
+            db.execute("BEGIN IMMEDIATE")
+            ns = schema.enter(db, self._where, self.namespace, self.partitions)
+            reaped = sweeps.recover(Session(db=db, ns=ns, now=self._moment()))
+            db.execute("COMMIT")
+        except BaseException:
+            _give_back(db, lock)
+            raise
+        log.info("store.opened", store=self._where, namespace=self.namespace, reaped=reaped)
+        return Connection(db, ns, partial(_give_back, db, lock))
+
+    def _lock(self, path: Path) -> FileLock:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be used as a store: {error}; choose a folder you may write to") from error
+
+
+def _give_back(db: schema.sqlite3.Connection | None, lock: FileLock | None) -> None:
+    if db is not None:
+        db.close()
+    if lock is not None:
+        lock.give_back()
+
+
+class SqliteRenewer:
+    """Renews through the writer's queue, from any thread; the calls block."""
+
+    #: A write takes milliseconds; a disk that hangs longer than this has lost the leases anyway.
+    TIMEOUT_S = 5.0
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]:
+        return self._wait(partial(turns.renew, leases=tuple(leases), lease_ms=lease_ms))
+
+    def heartbeat(self, worker: WorkerInfo) -> None:
+        """Record the worker as alive now."""
+        self._wait(partial(fleet.heartbeat, worker=worker))
+
+    def close(self) -> None:
+        """Nothing is its own."""
+
+    def _wait(self, operation: Callable[[Session], T]) -> T:
+        try:
+            return self._writer.ask(operation).result(self.TIMEOUT_S)
+        except TimeoutError:
+            raise StoreUnavailable(f"the store did not answer within {self.TIMEOUT_S:.0f} s") from None

@@ -1,0 +1,129 @@
+"""What time does to executions: timers, leases, grace, retention, the outbox; one partition at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from runner.records import Outgoing, Overdue, Parcel, Wake, Woken
+from runner.store import GRACE_MS
+from runner.store.sqlite import moves
+from runner.store.sqlite.rows import Row, Session
+
+_DEPENDENT = ("entry", "wait", "inbox", "request", "payload", "execution")
+
+
+def due(s: Session, partition: int, limit: int) -> Woken:
+    """Wake what its timer calls, end what its own deadline calls."""
+    rows = _reached(s, "timer_at", partition, limit)
+    return _woken(s, "timer_at", partition, [(row, moves.timer_fired(row, s.now)) for row in rows])
+
+
+def reap(s: Session, partition: int, limit: int, alive: frozenset[str]) -> Woken:
+    """Take leases away that have run out."""
+    rows = _reached(s, "lease_until", partition, limit)
+    changes = [(row, moves.reaped(row, row.worker not in alive, s.now)) for row in rows]
+    return _woken(s, "lease_until", partition, changes)
+
+
+def overdue(s: Session, partition: int, limit: int, backoff_ms: int) -> Overdue:
+    """What is ready and was not claimed in time, pushed into the future."""
+    rows = _reached(s, "ready_at", partition, limit)
+    for row in rows:
+        s.save(row, replace(row, ready_at=s.now + backoff_ms))
+    ready = s.db.execute(
+        "SELECT queue, count(*) FROM execution WHERE ns = ? AND p = ? AND ready_at IS NOT NULL GROUP BY queue",
+        (s.ns, partition),
+    )
+    return Overdue(
+        lost=tuple(row.wake for row in rows if not row.passed),
+        passed=tuple(row.wake for row in rows if row.passed),
+        ready=dict(ready.fetchall()),
+        next_at=s.earliest("ready_at", partition),
+        now=s.now,
+    )
+
+
+def rush(s: Session, workflows: Iterable[tuple[str, int]], limit: int) -> list[Wake]:
+    """Offer again what was passed over; the backoff begins anew, the reason stays until a claim."""
+    wakes: list[Wake] = []
+    for workflow, version in workflows:
+        condition = "workflow = ? AND version = ? AND passes > 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT ?"
+        for row in s.several(condition, workflow, version, limit - len(wakes)):
+            s.save(row, replace(row, passes=0, ready_at=s.now + GRACE_MS))
+            wakes.append(row.wake)
+    return wakes
+
+
+def relay(s: Session, partition: int, limit: int, older_than_ms: int) -> list[Parcel]:
+    """The outbox, oldest first."""
+    found = s.db.execute(
+        "SELECT place, target, request, kind, name, payload FROM outbox"
+        " WHERE ns = ? AND p = ? AND at <= ? ORDER BY place LIMIT ?",
+        (s.ns, partition, s.now - older_than_ms, limit),
+    )
+    return [
+        Parcel(
+            place=str(place),
+            outgoing=Outgoing(target=target, request=request, kind=kind, name=name, payload=payload),
+        )
+        for place, target, request, kind, name, payload in found
+    ]
+
+
+def relayed(s: Session, partition: int, places: Sequence[str]) -> None:
+    s.db.executemany(
+        "DELETE FROM outbox WHERE ns = ? AND p = ? AND place = ?", [(s.ns, partition, int(place)) for place in places]
+    )
+
+
+def purge(s: Session, partition: int, limit: int) -> tuple[int, int | None]:
+    """Delete what is past its retention, whole."""
+    rows = _reached(s, "expires_at", partition, limit)
+    for table in _DEPENDENT:
+        s.db.executemany(f"DELETE FROM {table} WHERE x = ?", [(row.x,) for row in rows])  # noqa: S608 - our own names
+    return len(rows), s.earliest("expires_at", partition)
+
+
+def next_due(s: Session, partition: int) -> dict[str, int | None]:
+    """The earliest moment of each index."""
+    oldest = s.db.execute("SELECT at FROM outbox WHERE ns = ? AND p = ? ORDER BY place LIMIT 1", (s.ns, partition))
+    parcel = oldest.fetchone()
+    return {
+        "timers": s.earliest("timer_at", partition),
+        "leases": s.earliest("lease_until", partition),
+        "ready": s.earliest("ready_at", partition),
+        "expiry": s.earliest("expires_at", partition),
+        "outbox": parcel[0] if parcel else None,
+        "now": s.now,
+    }
+
+
+def recover(s: Session) -> int:
+    """The file has just been opened: no lease in this namespace can be alive, and every hint is lost.
+
+    Returns how many leases were taken away.
+    """
+    held = s.several("lease_until IS NOT NULL")
+    for row in held:
+        s.save(row, moves.reaped(row, True, s.now))
+    s.db.execute("UPDATE execution SET ready_at = ? WHERE ns = ? AND ready_at > ?", (s.now, s.ns, s.now))
+    for table in ("seat", "worker"):
+        s.db.execute(f"DELETE FROM {table} WHERE ns = ?", (s.ns,))  # noqa: S608 - our own names
+    return len(held)
+
+
+def _reached(s: Session, column: str, partition: int, limit: int) -> list[Row]:
+    return s.several(
+        f"p = ? AND {column} IS NOT NULL AND {column} <= ? ORDER BY {column}, x LIMIT ?", partition, s.now, limit
+    )
+
+
+def _woken(s: Session, column: str, partition: int, changes: Sequence[tuple[Row, Row]]) -> Woken:
+    for row, changed in changes:
+        s.save(row, changed)
+    return Woken(
+        wakes=tuple(changed.wake for row, changed in changes if changed.seq > row.seq),
+        next_at=s.earliest(column, partition),
+        now=s.now,
+    )
