@@ -361,7 +361,6 @@ class Client:
             log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
 
 
-
 def _hint(wake: Wake) -> tuple[str, Hint]:
     return wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq)
 

@@ -57,7 +57,9 @@ class Context:
     # -- steps and waits --------------------------------------------------------------------------
 
     @overload
-    def step(self, id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> StepCall[T]: ...
+    def step(
+        self, id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> StepCall[T]: ...
     @overload
     def step(self, id: str, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> StepCall[T]: ...
     @overload
@@ -72,7 +74,9 @@ class Context:
         itself), StepTimedOut, StepResultError when the result cannot be stored.
         """
         if not callable(fn):
-            raise UsageError(f"ctx.step({id!r}, ...): {fn!r} is not callable; give the function and its arguments apart")
+            raise UsageError(
+                f"ctx.step({id!r}, ...): {fn!r} is not callable; give the function and its arguments apart"
+            )
         options = step_options(fn)
         command = Step(
             id=_checked(id, "ctx.step"),
@@ -155,9 +159,7 @@ class Context:
         """
         for one in branches:
             if not isinstance(one, Call | Coroutine):
-                raise UsageError(
-                    f"ctx.gather takes ctx calls and coroutines of them, not {type(one).__name__}"
-                )
+                raise UsageError(f"ctx.gather takes ctx calls and coroutines of them, not {type(one).__name__}")
         command = Gather(
             where=self._place("ctx.gather"),
             branches=tuple(branch(one) if isinstance(one, Call) else one for one in branches),

@@ -44,4 +44,5 @@ def _kind(execution: Execution, failure: Failure | None) -> tuple[type[Execution
             return ExecutionTimedOut, "ran over its timeout"
         case _, Cause.POISONED:
             return ExecutionFailed, f"took {execution.crashes} workers with it and was given up"
-    return ExecutionFailed, f"failed after {execution.attempt} attempt(s): {said}"
+        case _:
+            return ExecutionFailed, f"failed after {execution.attempt} attempt(s): {said}"

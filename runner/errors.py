@@ -206,15 +206,15 @@ class WaitTimeout(InfrastructureError, TimeoutError):
         self.key = key
 
 
-class Cancelled(BaseException):  # noqa: N818 - control flow, not an error
+class Cancelled(BaseException):
     """The execution was cancelled: raised once in every open await of the workflow."""
 
 
-class TurnOver(BaseException):  # noqa: N818 - control flow, not an error
+class TurnOver(BaseException):
     """The turn has ended and the code is being closed: no ``ctx`` call does anything any more."""
 
 
-class RetryLater(Exception):  # noqa: N818 - a request, not an error
+class RetryLater(Exception):
     """Raised inside a step: try again after ``delay`` (timedelta or seconds); counts as an attempt."""
 
     def __init__(self, delay: object, reason: str = "") -> None:

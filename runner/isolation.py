@@ -6,7 +6,9 @@ import asyncio
 import contextvars
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
+from contextlib import suppress
+from types import AsyncGeneratorType
 from typing import Any, TypeVar
 
 from runner.core.places import show
@@ -23,7 +25,7 @@ class Isolation:
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
         # Weakly: a generator that the code lets go of must reach the finalizer.
-        self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self._generators: weakref.WeakSet[AsyncGeneratorType[Any, Any]] = weakref.WeakSet()
         self.abandoned: list[str] = []  # generators that were left unfinished, and where
 
     def run(self, drive: Callable[[], T]) -> T:
@@ -47,10 +49,10 @@ class Isolation:
         """End what the code left open; nothing that it does then counts."""
         self.run(self._close_generators)
 
-    def _began(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def _began(self, generator: Any) -> None:
         self._generators.add(generator)
 
-    def _abandoned(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def _abandoned(self, generator: Any) -> None:
         frame = generator.ag_frame
         place = (generator.ag_code.co_filename, frame.f_lineno if frame else generator.ag_code.co_firstlineno)
         self.abandoned.append(f"{generator.__qualname__} at {show(place)}")
@@ -61,8 +63,6 @@ class Isolation:
             _finish(self._generators.pop())
 
 
-def _finish(generator: AsyncGenerator[Any, Any]) -> None:
-    try:
+def _finish(generator: AsyncGeneratorType[Any, Any]) -> None:
+    with suppress(BaseException):  # StopIteration is the good end, and no other means anything any more
         generator.aclose().send(None)
-    except BaseException:  # noqa: BLE001 - StopIteration is the good end, and no other means anything any more
-        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -70,9 +70,12 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
         logging.getLogger(library).setLevel(max(number, logging.WARNING))
 
 
-def _escape(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:
+def _escape(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Control characters in data could forge log lines or drive a terminal: show them escaped."""
-    return {key: _printable(value) if key != "exception" else value for key, value in event.items()}
+    for key, value in event.items():
+        if key != "exception":
+            event[key] = _printable(value)
+    return event
 
 
 def _printable(value: Any) -> Any:

@@ -36,7 +36,7 @@ class Hint:
             raise MalformedHint(f"a hint is at most {MAX_BYTES} bytes, this message has {len(body)}")
         try:
             fields = msgpack.unpackb(body, strict_map_key=True)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - msgpack raises many kinds for foreign bytes
             raise MalformedHint(f"not msgpack: {error}") from None
         match fields:
             case [1, str(execution_id), str(workflow), int(version), int(seq)] if execution_id:

@@ -19,10 +19,6 @@ class Agenda:
         """What there is to do now."""
         return [key for key, moment in self._next.items() if moment is not None and moment <= now]
 
-    def set(self, duty: str, partition: int, moment: int | None) -> None:
-        """This duty is next due at ``moment`` (None: nothing is waiting)."""
-        self._next[duty, partition] = moment
-
     def learn(self, partition: int, moments: Mapping[str, int | None]) -> None:
         """What the store's indexes say of a partition."""
         for duty in self._duties:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import structlog
 
+from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
 from runner.records import Deliver, Outgoing, Wake
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.republish import lost
 from runner.store import Store
-from runner.clock import boot_ms
 
 log = structlog.get_logger("runner.scheduler")
 
@@ -24,7 +25,7 @@ WORKER_SEEN_FACTOR = 2
 
 
 class Duties:
-    """Each duty returns the store's time at which it is next due in this partition, or None."""
+    """Each duty does what is due in one partition, up to a limit; the store's indexes say when more is."""
 
     NAMES: ClassVar = ("timers", "leases", "ready", "outbox", "expiry")
 
@@ -34,23 +35,36 @@ class Duties:
         self._lease_ms = lease_ms
         self._interruptions = store.interruptions
         self._reap_from = 0  # boot time
+        self._outbox_from = 0  # the store's time
 
     def begin(self) -> None:
-        """Leadership has just begun: owners of leases may have been cut off as we were, so let them renew first."""
+        """Notice that the store was away: owners of leases were cut off as we were, so let them renew first."""
         if self._store.interruptions != self._interruptions:
             self._pause_reaping()
 
-    async def carry_out(self, duty: str, partition: int) -> int | None:
+    def moments(self, index: Mapping[str, int | None]) -> dict[str, int | None]:
+        """When each duty is due, from what the store's indexes say."""
+        now = index["now"] or 0
+        allowed = {"leases": now + max(self._reap_from - boot_ms(), 0), "outbox": self._outbox_from}
+        delay = {"outbox": OUTBOX_GRACE_MS}
+        return {
+            duty: None if moment is None else max(moment + delay.get(duty, 0), allowed.get(duty, 0))
+            for duty in self.NAMES
+            for moment in (index.get(duty),)
+        }
+
+    async def carry_out(self, duty: str, partition: int) -> None:
         match duty:
             case "timers":
-                return await self._fire(partition)
+                await self._fire(partition)
             case "leases":
-                return await self._reap(partition)
+                await self._reap(partition)
             case "ready":
-                return await self._republish(partition)
+                await self._republish(partition)
             case "outbox":
-                return await self._relay(partition)
-        return await self._purge(partition)
+                await self._relay(partition)
+            case _:
+                await self._purge(partition)
 
     async def rush(self) -> None:
         """Offer passed-over executions again to the workers that are there now."""
@@ -58,48 +72,40 @@ class Duties:
         known = {workflow for worker in workers for workflow in worker.workflows}
         await self._publisher.publish(await self._store.rush(known, LIMIT))
 
-    async def _fire(self, partition: int) -> int | None:
+    async def _fire(self, partition: int) -> None:
         woken = await self._store.due(partition, LIMIT)
         await self._publisher.publish(woken.wakes)
-        return woken.next_at
 
-    async def _reap(self, partition: int) -> int | None:
-        if self._store.interruptions != self._interruptions:
-            self._pause_reaping()
-        wait_ms = self._reap_from - boot_ms()
-        if wait_ms > 0:
-            return await self._store.now() + wait_ms
+    async def _reap(self, partition: int) -> None:
+        self.begin()
+        if self._reap_from > boot_ms():
+            return
         alive = [worker.id for worker in await self._store.workers(self._lease_ms * WORKER_SEEN_FACTOR)]
         woken = await self._store.reap(partition, LIMIT, alive)
         for wake in woken.wakes:
             log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)
         await self._publisher.publish(woken.wakes)
-        return woken.next_at
 
     def _pause_reaping(self) -> None:
-        """The store was away: every lease may have run out though its owner lives."""
         self._interruptions = self._store.interruptions
         self._reap_from = boot_ms() + self._lease_ms
         log.warning("reaping.paused", for_ms=self._lease_ms)
 
-    async def _republish(self, partition: int) -> int | None:
+    async def _republish(self, partition: int) -> None:
         overdue = await self._store.overdue(partition, LIMIT, BACKOFF_MS)
         depths = {queue: await self._publisher.depth(queue) for queue in {wake.queue for wake in overdue.lost}}
         again: list[Wake] = [*overdue.passed, *lost(overdue.lost, depths, overdue.ready)]
         if again:
             log.info("hints.republished", hints=len(again), partition=partition)
         await self._publisher.publish(again)
-        return overdue.next_at
 
-    async def _relay(self, partition: int) -> int | None:
+    async def _relay(self, partition: int) -> None:
         parcels = await self._store.relay(partition, LIMIT, OUTBOX_GRACE_MS)
-        applied: list[str] = []
-        for parcel in parcels:
-            if await self._apply(parcel.outgoing):
-                applied.append(parcel.place)
+        applied = [parcel.place for parcel in parcels if await self._apply(parcel.outgoing)]
         if applied:
             await self._store.relayed(partition, applied)
-        return (await self._store.next_due(partition)).get("outbox")
+        if len(applied) < len(parcels):
+            self._outbox_from = await self._store.now() + OUTBOX_GRACE_MS
 
     async def _apply(self, outgoing: Outgoing) -> bool:
         """Apply one outbox entry; False leaves it for later, so that one refused entry holds up no other."""
@@ -119,8 +125,7 @@ class Duties:
         await self._publisher.publish([delivered.wake] if delivered.wake else [])
         return True
 
-    async def _purge(self, partition: int) -> int | None:
-        purged, next_at = await self._store.purge(partition, LIMIT)
+    async def _purge(self, partition: int) -> None:
+        purged, _ = await self._store.purge(partition, LIMIT)
         if purged:
             log.info("executions.purged", executions=purged, partition=partition)
-        return next_at

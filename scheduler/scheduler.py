@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -43,6 +43,7 @@ class Scheduler:
         self._seat = Seat(store, self.options.name, round(self.options.leader_ttl_s * 1000))
         self._agenda = Agenda(Duties.NAMES, store.partitions)
         self._duties = Duties(store, Publisher(broker), lease_ms=round(self.options.lease_s * 1000))
+        self._now = 0
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -112,14 +113,14 @@ class Scheduler:
         """Ask the store's indexes when each partition is due."""
         answers = await asyncio.gather(*(self._store.next_due(p) for p in range(self._store.partitions)))
         for partition, moments in enumerate(answers):
-            self._agenda.learn(partition, moments)
+            self._agenda.learn(partition, self._duties.moments(moments))
             self._now = moments["now"] or 0
 
     async def _round(self) -> None:
         due = self._agenda.due(self._now)
-        moments = await asyncio.gather(*(self._duties.carry_out(duty, partition) for duty, partition in due))
-        for (duty, partition), moment in zip(due, moments, strict=True):
-            self._agenda.set(duty, partition, moment)
+        await asyncio.gather(*(self._duties.carry_out(duty, partition) for duty, partition in due))
+        if due:
+            await self._look()
 
     async def _rest(self, next_timer: Callable[[float], Awaitable[str | None]]) -> None:
         """Sleep until the next due time, a word that an earlier one came, or the safety poll."""
@@ -127,6 +128,4 @@ class Scheduler:
         until_s = SAFETY_POLL_S if nearest is None else min(max(nearest - self._now, 0) / 1000, SAFETY_POLL_S)
         if until_s > 0:
             await next_timer(until_s)
-        await self._look()
-
-
+            await self._look()

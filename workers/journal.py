@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from runner.core.commands import Leaf, Opened, Sleep, WaitForSignal
+from runner.core.commands import Opened, Sleep, WaitForSignal
 from runner.records import Committed, Entry, History, InboxItem, Open, Wait
 
 
@@ -121,10 +121,9 @@ def _unread(history: History) -> list[InboxItem]:
     return [item for item in history.inbox if item.index not in consumed]
 
 
-def _open(id: str, command: Leaf) -> Open:
+def _open(id: str, command: Sleep | WaitForSignal) -> Open:
     match command:
         case Sleep(after_ms=after_ms, until_ms=until_ms):
             return Open(id=id, kind="sleep", after_ms=after_ms, until_ms=until_ms)
         case WaitForSignal(signal=name, timeout_ms=timeout_ms):
             return Open(id=id, kind="signal", name=name, after_ms=timeout_ms)
-    raise TypeError(f"{command!r} is no wait")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import structlog
 
+from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
 from runner.records import Lease, Renewed, WorkerInfo
 from runner.store import Renewer
-from runner.clock import boot_ms
 
 log = structlog.get_logger("runner.leases")
 

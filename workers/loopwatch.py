@@ -27,7 +27,9 @@ class LoopWatch:
     False, so that leases are not renewed any more, and the process exits with all stacks printed.
     """
 
-    def __init__(self, *, warn_ms: int = 1_000, stall_ms: int = 10_000, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(
+        self, *, warn_ms: int = 1_000, stall_ms: int = 10_000, leave: Callable[[int], None] = os._exit
+    ) -> None:
         self._warn_ms = warn_ms
         self._stall_ms = stall_ms
         self._leave = leave

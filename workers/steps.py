@@ -33,7 +33,7 @@ class AttemptTimedOut(TimeoutError):
     """The attempt ran over the step's timeout."""
 
 
-class ResultRefused(Exception):  # noqa: N818 - says what happened, in the words of the docs
+class ResultRefused(Exception):
     """The result cannot be stored: final, for another attempt would do the effect again for nothing."""
 
 
@@ -139,7 +139,8 @@ def outcome_of(error: BaseException) -> str:
             return "refused"
         case AttemptTimedOut():
             return "timed_out"
-    return "failed"
+        case _:
+            return "failed"
 
 
 def asked_delay(error: BaseException) -> Any:

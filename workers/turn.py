@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from runner.clock import StoreClock, boot_ms
 from runner.codec import decode
 from runner.context import Context
 from runner.core.commands import Opened, Step
@@ -26,7 +27,6 @@ from runner.failures import Failure
 from runner.isolation import Isolation
 from runner.records import Commit, Committed, End, Fail, History, Renewed, Suspend, Wake
 from runner.store import Store
-from runner.clock import StoreClock, boot_ms
 from runner.workers.ending import Park, ending_of
 from runner.workers.journal import TurnJournal
 from runner.workers.leases import HeldLease
@@ -41,11 +41,11 @@ log = structlog.get_logger("runner.turn")
 IN_PLACE_MS = 2_000
 
 
-class LeaseLost(Exception):  # noqa: N818 - says what happened
+class LeaseLost(Exception):
     """Somebody else may own the execution now: the turn is dropped, nothing more is written."""
 
 
-class Parked(Exception):  # noqa: N818 - says what happened
+class Parked(Exception):
     """This code cannot replay the history: the execution is left, unchanged, for a worker that can."""
 
 
@@ -311,7 +311,9 @@ class Turn:
             return
         asked = asked_delay(error)
         delay_ms = command.retry.delay_ms(attempt, random.random()) if asked is None else to_ms(asked)  # noqa: S311
-        self._journal.retry(opened.id, attempts=attempt, after_ms=delay_ms, error=f"{type(error).__name__}: {error}"[:500])
+        self._journal.retry(
+            opened.id, attempts=attempt, after_ms=delay_ms, error=f"{type(error).__name__}: {error}"[:500]
+        )
 
     def _record(self, performed: Performed, outcome: str, payload: bytes) -> None:
         entry = self._journal.append(

@@ -7,17 +7,17 @@ import secrets
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
 from runner.app import App
 from runner.broker import Broker, Consumer, Delivery
+from runner.clock import boot_ms
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
 from runner.messages import Hint
 from runner.records import History, Refusal, Renewed, Wake, WorkerInfo
 from runner.store import Store, Subscription
-from runner.clock import boot_ms
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
@@ -79,7 +79,7 @@ class Worker:
         self._keeper: LeaseKeeper | None = None
         self._consumer: Consumer | None = None
 
-    async def __aenter__(self) -> Worker:
+    async def __aenter__(self) -> Self:
         options = self.options
         self._loop = asyncio.get_running_loop()
         if options.watch_loop:

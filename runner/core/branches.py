@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,9 +62,8 @@ def close_quietly(branch: Branch) -> None:
     hook = sys.unraisablehook
     sys.unraisablehook = lambda _: None
     try:
-        branch.coroutine.close()
-    except BaseException:  # noqa: BLE001 - nothing that a closing coroutine raises means anything
-        pass
+        with suppress(BaseException):  # nothing that a closing coroutine raises means anything
+            branch.coroutine.close()
     finally:
         del branch.coroutine
         sys.unraisablehook = hook

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar
 
-from runner.core.commands import Command, Place, Step
+from runner.core.commands import Command, Step
 from runner.core.replay import Replay
 from runner.core.retry import Duration, Retry
 from runner.durations import to_ms
@@ -63,5 +63,3 @@ class StepCall(Call[T_co]):
 async def branch(call: Call[Any]) -> Any:
     """A call as a branch of its own."""
     return await call
-
-

@@ -48,7 +48,9 @@ def _first_heard(
 ) -> Event | None:
     for item in unread:
         if item.kind == "cancel":
-            return Event(id=CANCEL_ID, kind="cancel", outcome="ok", time=item.at, payload=item.payload, consumes=item.index)
+            return Event(
+                id=CANCEL_ID, kind="cancel", outcome="ok", time=item.at, payload=item.payload, consumes=item.index
+            )
         wait = next((one for one in opened if _hears(one, item, deadlines.get(one.id))), None)
         if wait is not None:
             return Event(

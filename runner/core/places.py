@@ -6,16 +6,15 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from runner.core.commands import Place
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_LIBRARY = tuple(
-    {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
-_THREADING_DEPTH = 64
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+_LIBRARY = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_DEEPEST = 64
 
 
 def caller(depth: int) -> Place:
@@ -31,7 +30,7 @@ def show(place: Place) -> str:
 def users(place: Place) -> bool:
     """True for code that is neither Python's, nor an installed library's, nor ours."""
     file = place[0]
-    return not (file.startswith(_LIBRARY) or file.startswith(_PACKAGE) or file.startswith("<frozen"))
+    return not file.startswith((*_LIBRARY, _PACKAGE, "<frozen"))
 
 
 def innermost(places: Iterable[Place]) -> Place | None:
@@ -43,7 +42,7 @@ def innermost(places: Iterable[Place]) -> Place | None:
 def awaiting(coroutine: Any) -> Iterator[Place]:
     """The places of a parked coroutine, outermost first, down to what it awaits."""
     link = coroutine
-    for _ in range(_THREADING_DEPTH):
+    for _ in range(_DEEPEST):
         frame = getattr(link, "cr_frame", None) or getattr(link, "gi_frame", None) or getattr(link, "ag_frame", None)
         if frame is None:
             return

@@ -225,6 +225,8 @@ class Replay:
                 join.failure = error
                 for sibling in join.children:
                     self._cancel(sibling)
+            case Raised():
+                pass  # the gather fails already: with the failure that came first
         if not join.pending:
             self._joined(join)
 
@@ -298,7 +300,8 @@ class Replay:
                 return partial(_send, value=TimedOut())
             case WaitForSignal():
                 return _signalled(command, entry)
-        return partial(_send, value=None)
+            case Sleep():
+                return partial(_send, value=None)
 
     # -- cancelling -------------------------------------------------------------------------------
 

@@ -1,0 +1,75 @@
+"""Which of several things that came about a workflow hears first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.core.commands import Opened, Sleep, WaitForSignal
+from runner.core.decide import next_event
+from runner.records import InboxItem
+
+HERE = ("flow.py", 1)
+
+
+def wait(id: str, signal: str = "go") -> Opened:
+    return Opened(id, WaitForSignal(id=id, where=HERE, signal=signal, payload_type=Any, timeout_ms=None))
+
+
+def sleep(id: str) -> Opened:
+    return Opened(id, Sleep(id=id, where=HERE, after_ms=1))
+
+
+def item(index: int, at: int, kind: str = "signal", name: str = "go") -> InboxItem:
+    return InboxItem(index=index, at=at, kind=kind, name=name, payload=b"%d" % index)
+
+
+def test_nothing_has_come_about() -> None:
+    assert next_event([wait("w"), sleep("s")], {"w": 50, "s": 60}, [], now=49) is None
+
+
+def test_a_signal_at_the_deadline_beats_the_timeout_however_late_anybody_looks() -> None:
+    event = next_event([wait("w")], {"w": 50}, [item(0, at=50)], now=1000)
+    assert event is not None and (event.outcome, event.consumes) == ("ok", 0)
+
+
+def test_a_signal_after_the_deadline_stays_in_the_inbox() -> None:
+    event = next_event([wait("w")], {"w": 50}, [item(0, at=51)], now=1000)
+    assert event is not None and (event.outcome, event.consumes) == ("timed_out", -1)
+
+
+def test_a_late_signal_goes_to_a_wait_that_still_waits() -> None:
+    event = next_event([wait("old"), wait("new")], {"old": 50, "new": None}, [item(0, at=51)], now=51)
+    assert event is not None and (event.id, event.outcome) == ("old", "timed_out")
+    event = next_event([wait("new")], {"new": None}, [item(0, at=51)], now=51)
+    assert event is not None and (event.id, event.consumes) == ("new", 0)
+
+
+def test_the_wait_that_was_opened_first_gets_the_signal() -> None:
+    event = next_event([wait("a"), wait("b")], {"b": None}, [item(3, at=5)], now=9)
+    assert event is not None and (event.id, event.consumes, event.payload) == ("a", 3, b"3")
+
+
+def test_a_signal_nobody_waits_for_holds_up_none_behind_it() -> None:
+    event = next_event([wait("w")], {}, [item(0, at=1, name="other"), item(1, at=2)], now=9)
+    assert event is not None and event.consumes == 1
+
+
+def test_what_came_about_first_is_heard_first() -> None:
+    opened = [sleep("s"), wait("w")]
+    first = next_event(opened, {"s": 10, "w": None}, [item(0, at=11)], now=20)
+    assert first is not None and first.id == "s"
+    first = next_event(opened, {"s": 12, "w": None}, [item(0, at=11)], now=20)
+    assert first is not None and first.id == "w"
+
+
+def test_a_cancel_takes_its_place_in_the_order() -> None:
+    cancel = item(1, at=6, kind="cancel", name="")
+    first = next_event([wait("w")], {}, [item(0, at=5), cancel], now=9)
+    assert first is not None and first.kind == "signal"
+    first = next_event([], {}, [cancel], now=9)
+    assert first is not None and (first.kind, first.consumes) == ("cancel", 1)
+
+
+def test_the_earliest_deadline_first() -> None:
+    event = next_event([sleep("late"), sleep("early")], {"late": 9, "early": 8}, [], now=10)
+    assert event is not None and event.id == "early"

@@ -1,0 +1,169 @@
+"""What must hold for every workflow, every order and every crash: found by Hypothesis, not by us."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner import Cancelled, Context, StepFailed
+from runner.core.commands import Opened
+from runner.core.replay import Outcome, Raised, Returned
+from tests.core.world import World, workflow
+
+
+@dataclass(frozen=True)
+class Do:
+    """A part of a random workflow: a step that works or fails, a sleep, or a gather of parts in a row."""
+
+    kind: str
+    fails: bool = False
+    parts: tuple[tuple[Do, ...], ...] = ()
+
+
+leaves = st.one_of(st.builds(Do, st.just("step"), st.booleans()), st.just(Do("sleep")))
+programs = st.lists(
+    st.recursive(
+        leaves,
+        lambda inner: st.builds(
+            lambda parts, fails: Do("gather", fails, tuple(tuple(part) for part in parts)),
+            st.lists(st.lists(inner, max_size=3), max_size=3),
+            st.booleans(),
+        ),
+        max_leaves=10,
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def work(id: str, fails: bool) -> str:
+    if fails:
+        raise ValueError(id)
+    return id
+
+
+def written(program: list[Do]) -> Callable[[Context], Awaitable[list[str]]]:
+    """A workflow that does ``program``, and logs in one list what it saw, in the order in which it saw it."""
+
+    async def flow(ctx: Context) -> list[str]:
+        seen: list[str] = []
+        await series(ctx, program, "r", seen)
+        # The ids asked for depend on the order in which results came: a replay must see the same order.
+        await ctx.step(f"last after {len(seen)} {hash(tuple(seen)) & 0xFFFF}", work, "last", False)
+        return seen
+
+    async def series(ctx: Context, parts: Any, path: str, seen: list[str]) -> None:
+        for number, part in enumerate(parts):
+            await one(ctx, part, f"{path}.{number}", seen)
+
+    async def one(ctx: Context, part: Do, path: str, seen: list[str]) -> None:
+        try:
+            match part.kind:
+                case "step":
+                    seen.append(await ctx.step(path, work, path, part.fails))
+                case "sleep":
+                    await ctx.sleep(1)
+                    seen.append(f"{path} {ctx.now().timestamp()}")
+                case _:
+                    branches = [series(ctx, p, f"{path}/{i}", seen) for i, p in enumerate(part.parts)]
+                    await ctx.gather(*branches, return_exceptions=part.fails)
+        except StepFailed as failed:
+            seen.append(f"caught {failed.step} {ctx.random()}")
+            if part.kind == "step" and len(path) % 3 == 0:
+                raise
+        except Cancelled:
+            seen.append(f"cancelled {path}")
+            raise
+
+    return flow
+
+
+def shown(outcome: Outcome) -> Any:
+    match outcome:
+        case Returned(value):
+            return value
+        case Raised(error, entry):
+            return type(error).__name__, str(error), entry
+
+
+def picked(data: st.DataObject) -> Callable[[list[Opened]], Opened]:
+    return lambda opened: opened[data.draw(st.integers(0, len(opened) - 1))]
+
+
+@given(programs, st.data())
+@settings(max_examples=200, deadline=None)
+def test_replay_is_a_fixed_point_for_every_completion_order(program: list[Do], data: st.DataObject) -> None:
+    """Once live, then from the journal alone: the same outcome, and not one body run again."""
+    world = World(workflow(written(program)))
+    live = shown(world.run(choose=picked(data)))
+    calls = list(world.calls)
+    for _ in range(2):
+        assert shown(world.replay().outcome) == live  # type: ignore[arg-type]
+    assert world.calls == calls
+    assert len(calls) == len(set(calls))
+
+
+@given(programs, st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_crash_point_resumes_to_the_same_result(program: list[Do], data: st.DataObject) -> None:
+    """Crashes before and after each commit: the outcome is that of a replay that never crashed."""
+    world = World(workflow(written(program)))
+    crashes = iter(data.draw(st.lists(st.booleans(), max_size=60)))
+    outcome = shown(world.run(choose=picked(data), crash=lambda: next(crashes, False)))
+    assert shown(world.replay().outcome) == outcome  # type: ignore[arg-type]
+    recorded = [entry.id for entry in world.journal]
+    assert len(recorded) == len(set(recorded))
+
+
+@given(programs, st.data())
+@settings(max_examples=150, deadline=None)
+def test_every_prefix_of_the_journal_asks_for_what_was_asked_then(program: list[Do], data: st.DataObject) -> None:
+    """A replay of the first n entries stands exactly where the live run stood after n entries."""
+    world = World(workflow(written(program)))
+    world.run(choose=picked(data))
+    whole = list(world.journal)
+    for length in range(len(whole)):
+        world.journal = whole[:length]
+        replay = world.replay()
+        assert sorted(replay.open) == world.asked[length]
+        world.isolation.run(replay.close)
+
+
+@given(programs, st.integers(0, 8), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_cancel_at_any_place_replays_alike(program: list[Do], after: int, data: st.DataObject) -> None:
+    world = World(workflow(written(program)))
+    rounds = iter(range(10_000))
+
+    def choose(opened: list[Opened]) -> Opened:
+        return picked(data)(opened)
+
+    def crash() -> bool:
+        if next(rounds) == after * 2:
+            world.cancel()
+            return True
+        return False
+
+    live = shown(world.run(choose=choose, crash=crash))
+    assert shown(world.replay().outcome) == live  # type: ignore[arg-type]
+
+
+@given(st.integers(2, 6), st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_completion_order_of_branches_gives_one_outcome(width: int, data: st.DataObject) -> None:
+    async def branch(ctx: Context, name: str) -> str:
+        a = await ctx.step(f"{name}.1", work, f"{name}1", False)
+        await ctx.sleep(1)
+        return a + await ctx.step(f"{name}.2", work, f"{name}2", False)
+
+    async def flow(ctx: Context) -> Any:
+        return await ctx.gather(*(branch(ctx, str(number)) for number in range(width)))
+
+    world = World(workflow(flow))
+    outcome = world.run(choose=picked(data))
+    assert outcome == Returned(tuple(f"{n}1{n}2" for n in range(width)))
+    assert len(world.calls) == 2 * width

@@ -1,0 +1,123 @@
+"""A pure stand-in for worker and store: performs what a replay asks for, in any order, with crashes anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner import App, Context, Workflow
+from runner.codec import decode, encode, roundtrip
+from runner.core.commands import Opened, Sleep, Step, WaitForSignal
+from runner.core.replay import CANCEL_ID, Outcome, Replay
+from runner.failures import Failure
+from runner.isolation import Isolation
+from runner.records import Entry
+
+#: Picks one of several open commands: their order is the order in which they were asked.
+Chooser = Callable[[list[Opened]], Opened]
+STARTED = 1_700_000_000_000
+
+
+def first(opened: list[Opened]) -> Opened:
+    return opened[0]
+
+
+@dataclass
+class World:
+    """One execution: its journal, its inbox of signals by name, and a count of every step body that ran."""
+
+    workflow: Workflow[Any, Any]
+    input: Any = None
+    errors: dict[str, type[BaseException]] = field(default_factory=dict)
+    signals: dict[str, list[Any]] = field(default_factory=dict)
+    journal: list[Entry] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    asked: list[list[str]] = field(default_factory=list)
+
+    def replay(self) -> Replay:
+        """A fresh replay that has been through the whole journal."""
+        replay = Replay(seed="x#1", started_at=STARTED, errors=self.errors)
+        isolation = Isolation()
+        ctx = Context(replay, self.workflow, execution_id="x", run=1, attempt=1)
+        arguments = (decode(encode(self.input), self.workflow.input_type),) if self.workflow.takes_input else ()
+        replay.record(self.journal)
+        replay.begin(self.workflow.start(ctx, *arguments))
+        isolation.run(replay.run)
+        self.isolation = isolation
+        return replay
+
+    def run(self, choose: Chooser = first, crash: Callable[[], bool] = lambda: False, limit: int = 10_000) -> Outcome:
+        """Go on to the end. Whenever ``crash`` says so, everything but the journal is forgotten."""
+        replay = self.replay()
+        for _ in range(limit):
+            if replay.outcome is not None:
+                return replay.outcome
+            opened = [one for one in replay.open.values() if self._possible(one)]
+            assert opened, f"nothing can happen; open: {list(replay.open)}"
+            self.asked.append(sorted(replay.open))
+            entry = self.perform(choose(opened))
+            if crash():
+                self.isolation.run(replay.close)
+                replay = self.replay()
+                continue
+            self.journal.append(entry)
+            if crash():
+                self.isolation.run(replay.close)
+                replay = self.replay()
+                continue
+            replay.record([entry])
+            self.isolation.run(replay.run)
+        raise AssertionError(f"not done after {limit} rounds")
+
+    def _possible(self, opened: Opened) -> bool:
+        command = opened.command
+        return not isinstance(command, WaitForSignal) or (
+            command.timeout_ms is not None or bool(self._unread(command.signal))
+        )
+
+    def _unread(self, name: str) -> list[Any]:
+        taken = sum(1 for entry in self.journal if entry.kind == "signal" and entry.consumes == hash(name) % 1000)
+        return self.signals.get(name, [])[taken:]
+
+    def perform(self, opened: Opened) -> Entry:
+        """The entry that ends this command."""
+        match opened.command:
+            case Step() as step:
+                return self._step(opened.id, step)
+            case Sleep():
+                return self.entry(opened.id, "sleep", "ok", b"")
+            case WaitForSignal(signal=name):
+                unread = self._unread(name)
+                if unread:
+                    return self.entry(opened.id, "signal", "ok", encode(unread[0]), consumes=hash(name) % 1000)
+                return self.entry(opened.id, "signal", "timed_out", b"")
+
+    def _step(self, id: str, step: Step) -> Entry:
+        self.calls.append(id)
+        try:
+            payload, _ = roundtrip(step.fn(*step.args, **step.kwargs), step.returns, what=id)
+        except Exception as error:
+            failure = Failure.of(error, known=self.errors, step=id, attempts=1)
+            return self.entry(id, "step", "failed", failure.pack())
+        return self.entry(id, "step", "ok", payload)
+
+    def entry(self, id: str, kind: str, outcome: str, payload: bytes, consumes: int = -1) -> Entry:
+        number = len(self.journal) + 1
+        return Entry(
+            number=number,
+            id=id,
+            kind=kind,
+            outcome=outcome,
+            payload=payload,
+            at=STARTED + number * 1000,
+            consumes=consumes,
+        )
+
+    def cancel(self, reason: str = "stop") -> None:
+        self.journal.append(self.entry(CANCEL_ID, "cancel", "ok", encode(reason)))
+
+
+def workflow(fn: Callable[..., Any], **options: Any) -> Workflow[Any, Any]:
+    """Register ``fn`` on an app of its own."""
+    return App("test").workflow(**options)(fn)

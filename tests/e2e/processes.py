@@ -1,0 +1,89 @@
+"""Real processes: workers and schedulers as a user would launch them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Launcher:
+    """Starts processes with one environment, and leaves none behind."""
+
+    store_url: str
+    broker_url: str
+    namespace: str
+    folder: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "RUNNER_STORE_URL": self.store_url,
+            "RUNNER_BROKER_URL": self.broker_url,
+            "RUNNER_TEST_NAMESPACE": self.namespace,
+            "RUNNER_TEST_LEDGER": str(self.ledger),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{arguments[0]}-{len(self.started)}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runner", *arguments],
+            cwd=ROOT,
+            env=self.environment(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        log.close()
+        self.started.append(process)
+        return process
+
+    def worker(self, *options: str) -> subprocess.Popen[bytes]:
+        return self.launch("worker", "--app", "tests.e2e.orders:app", *options)
+
+    def scheduler(self) -> subprocess.Popen[bytes]:
+        return self.launch("scheduler", "--app", "tests.e2e.orders:app")
+
+    def logs(self) -> str:
+        """The end of what every process said: shown when a test fails."""
+        tails = (f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in self.folder.glob("*.log"))
+        return "\n".join(tails)
+
+    def said(self, event: str) -> int:
+        """How many log lines carry this event."""
+        return sum(path.read_text(errors="replace").count(event) for path in self.folder.glob("*.log"))
+
+    def until_said(self, event: str, times: int = 1, timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        while self.said(event) < times:
+            assert time.monotonic() < deadline, f"{event} was not said {times} times\n{self.logs()}"
+            time.sleep(0.05)
+
+
+@contextmanager
+def launcher(store_url: str, broker_url: str, namespace: str, folder: Path) -> Iterator[Launcher]:
+    one = Launcher(store_url, broker_url, namespace, folder)
+    try:
+        yield one
+    finally:
+        for process in one.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+        for process in one.started:
+            process.wait()
