@@ -1,0 +1,40 @@
+"""Exit codes, and which error means which: in one place, for every command."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from runner.errors import (
+    BrokerUnavailable,
+    ConflictingStart,
+    RunnerError,
+    StoreUnavailable,
+    UnknownExecution,
+    UnknownWorkflow,
+    UsageError,
+)
+
+
+class Exit(IntEnum):
+    """What a script may rely on."""
+
+    OK = 0
+    FAILED = 1  # the operation was carried out, or tried, and failed
+    USAGE = 2  # arguments, import of the app, configuration
+    UNREACHABLE = 3  # the store or the broker
+    NOT_FOUND = 4  # no such execution or workflow
+    INTERRUPTED = 130
+
+
+def exit_of(error: RunnerError) -> Exit:
+    """The exit code that an expected error ends a command with."""
+    match error:
+        case UnknownExecution() | UnknownWorkflow():
+            return Exit.NOT_FOUND
+        case ConflictingStart():
+            return Exit.FAILED
+        case UsageError():
+            return Exit.USAGE
+        case StoreUnavailable() | BrokerUnavailable():
+            return Exit.UNREACHABLE
+    return Exit.FAILED

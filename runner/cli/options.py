@@ -1,0 +1,192 @@
+"""Options that several commands share, and the kind of command that has them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runner import log
+from runner.cli.config import defaults_for
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])?")
+
+
+class Command(click.Command):
+    """A command that reads its table of the configuration file, and logs to stderr."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if parent is not None:
+            root = parent.find_root().default_map or {}
+            own = _table(parent.default_map or {}, info_name)
+            extra["default_map"] = defaults_for(self, root, own)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # Commands without these options talk in plain words themselves: their logs are for what goes wrong.
+        level = ctx.params.pop("log_level", "warning")
+        log.configure(level, json=_LOG_FORMATS[ctx.params.pop("log_format", "auto")])
+        return super().invoke(ctx)
+
+
+def _table(parent: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    table = parent.get(name or "", {})
+    if not isinstance(table, Mapping):
+        raise click.UsageError(f"configuration: {name!r} is a command: write its options as a table, [{name}]")
+    return table
+
+
+class SecretOption(click.Option):
+    """An option whose variable may also name a file, with ``_FILE`` behind it: so secrets are mounted."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        given = super().resolve_envvar_value(ctx)
+        path = os.environ.get(f"{self.envvar}_FILE")
+        if given is not None or not path:
+            return given
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise click.UsageError(f"{self.envvar}_FILE={path}: {error.strerror}", ctx) from None
+
+
+class DurationType(click.ParamType):
+    """``90``, ``1.5h``, ``2d``: seconds, unless a unit says otherwise."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = _DURATION.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r}: a number with one of the units ms s m h d w, such as 90s or 1.5h", param, ctx)
+        try:
+            return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
+        except OverflowError:
+            self.fail(f"{value!r} is too long", param, ctx)
+
+
+class NamesType(click.ParamType):
+    """Names with commas between them; in the configuration file also a list."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        names = tuple(dict.fromkeys(str(part).strip() for part in parts))
+        if not all(names):
+            self.fail(f"{value!r}: names with commas between them", param, ctx)
+        return names
+
+
+def option(*names: str, variable: str | None = None, **settings: Any) -> Callable[[C], C]:
+    """A click option whose help shows its variables: RUNNER_<COMMAND>_<OPTION>, and the short ``variable``."""
+    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+
+
+def app_options(command: C) -> C:
+    """``--app`` and ``--app-dir``, for commands that need the code."""
+    return _stacked(command, _app(required=True), _app_dir)
+
+
+def target_options(command: C) -> C:
+    """Which executions are meant, and where they are: ``--app`` or ``--namespace``, and the backends."""
+    return _stacked(command, _app(required=False), _app_dir, _namespace, backend_options)
+
+
+def backend_options(command: C) -> C:
+    return _stacked(command, _store, _broker)
+
+
+def process_options(command: C) -> C:
+    """How a process that stays tells what it does."""
+    return _stacked(command, _log_level, _log_format)
+
+
+def _stacked(command: C, *options: Callable[[C], C]) -> C:
+    """Decorators in the order in which help shows them."""
+    for add in reversed(options):
+        command = add(command)
+    return command
+
+
+def _app(*, required: bool) -> Callable[[C], C]:
+    return option(
+        "--app",
+        metavar="MODULE:ATTR",
+        variable="RUNNER_APP",
+        required=required,
+        help="Where the App is: a dotted attribute or a function without arguments will do.",
+    )
+
+
+def _app_dir(command: C) -> C:
+    return option(
+        "--app-dir",
+        variable="RUNNER_APP_DIR",
+        type=click.Path(path_type=Path),
+        help="Where the module is looked for first. Default: the current directory.",
+    )(command)
+
+
+def _namespace(command: C) -> C:
+    return option(
+        "--namespace", variable="RUNNER_NAMESPACE", help="The name of the App, for whoever does not have its code."
+    )(command)
+
+
+def _store(command: C) -> C:
+    return option(
+        "--store",
+        cls=SecretOption,
+        variable="RUNNER_STORE_URL",
+        metavar="URL",
+        help="redis://, rediss:// or sqlite:///file. RUNNER_STORE_URL_FILE may name a file that holds it.",
+    )(command)
+
+
+def _broker(command: C) -> C:
+    return option(
+        "--broker",
+        cls=SecretOption,
+        variable="RUNNER_BROKER_URL",
+        metavar="URL",
+        help="amqp:// or amqps://. RUNNER_BROKER_URL_FILE may name a file that holds it.",
+    )(command)
+
+
+def _log_level(command: C) -> C:
+    return option(
+        "--log-level",
+        variable="RUNNER_LOG_LEVEL",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        default="info",
+        show_default=True,
+    )(command)
+
+
+_LOG_FORMATS = {"auto": None, "json": True, "console": False}
+
+
+def _log_format(command: C) -> C:
+    return option(
+        "--log-format",
+        variable="RUNNER_LOG_FORMAT",
+        type=click.Choice(list(_LOG_FORMATS), case_sensitive=False),
+        default="auto",
+        show_default=True,
+        help="auto: JSON unless stderr is a terminal.",
+    )(command)
+
+
+def json_option(command: C) -> C:
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(command)
