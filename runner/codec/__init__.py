@@ -1,0 +1,99 @@
+"""Payloads: values of users' programs to bytes and back, the same in value and type.
+
+``roundtrip`` is for every value on its way into the store (input, result, signal): it returns the
+bytes, and the value as every later reading of them will give it. ``decode`` is that reading.
+
+What is kept exactly, without any hint: None, bool, int of any size, float (NaN comes back as NaN),
+complex, str, bytes, bytearray, list, tuple, dict with hashable keys, set, frozenset, datetime (naive,
+with a fixed offset or a ``ZoneInfo``, with its fold), date, time, timedelta, Decimal, UUID. With a
+hint: dataclasses, msgspec Structs, attrs classes, pydantic models, TypedDict, NamedTuple, enums,
+unions and generics of all these. Everything else is refused with the path, the type and the cure.
+
+Nothing that is read is ever executed, imported or looked up by name.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from runner.codec.hints import Hints, resolve_hints
+from runner.codec.limits import MAX_PAYLOAD
+from runner.codec.lower import Lowering
+from runner.codec.misfit import Misfit
+from runner.codec.same import check_bytes, check_types
+from runner.codec.typed import build
+from runner.codec.wire import pack, unpack
+from runner.errors import PayloadTooLarge
+
+__all__ = ["MAX_PAYLOAD", "Hints", "decode", "digest", "encode", "resolve_hints", "roundtrip"]
+
+
+def encode(value: object, *, what: str = "value", limit: int = MAX_PAYLOAD) -> bytes:
+    """The bytes of ``value``: the same for the same value, dicts in their own order, sets in a fixed one.
+
+    Raises PayloadError, with the path inside ``what`` and the cure, for what cannot be stored, and
+    PayloadTooLarge for more than ``limit`` bytes.
+    """
+    try:
+        blob = _encode(value)
+    except Misfit as misfit:
+        raise misfit.at(what) from misfit.__cause__
+    _check_size(blob, what, limit)
+    return blob
+
+
+def decode(blob: bytes, hint: Any = Any, *, what: str = "value", limit: int = MAX_PAYLOAD) -> Any:
+    """The value of ``blob``: plain, or rebuilt as ``hint`` says.
+
+    Unknown fields are passed over, missing ones get their defaults. Raises PayloadError, with the
+    path inside ``what``, when the bytes are none of ``encode``'s or do not fit the hint.
+    """
+    _check_size(blob, what, limit)
+    try:
+        return build(unpack(blob), hint)
+    except Misfit as misfit:
+        raise misfit.at(what) from misfit.__cause__
+
+
+def roundtrip(value: Any, hint: Any = Any, *, what: str = "value", limit: int = MAX_PAYLOAD) -> tuple[bytes, Any]:
+    """The bytes of ``value``, and the value that they give back with ``hint``: equal in value and type.
+
+    Raises PayloadError, with the path inside ``what``, both types and the cure, when they would not be.
+    """
+    blob = encode(value, what=what, limit=limit)
+    again = decode(blob, hint, what=what, limit=limit)
+    try:
+        check_types(value, again)
+        if _encode(again) != blob:
+            check_bytes(value, again)
+    except Misfit as misfit:
+        raise misfit.at(what) from misfit.__cause__
+    return blob, again
+
+
+def digest(value: object, *, what: str = "value") -> str:
+    """A fingerprint of ``value`` (SHA-256, in hex): the same in every process and for dicts in any order.
+
+    Raises PayloadError as ``encode`` does.
+    """
+    try:
+        return sha256(_encode(value, sort=True)).hexdigest()
+    except Misfit as misfit:
+        raise misfit.at(what) from misfit.__cause__
+
+
+def _encode(value: object, *, sort: bool = False) -> bytes:
+    try:
+        return pack(Lowering(sort=sort).value(value))
+    except UnicodeEncodeError:
+        Lowering(careful=True).value(value)  # finds the text, and says where
+        raise
+
+
+def _check_size(blob: bytes, what: str, limit: int) -> None:
+    if len(blob) > limit:
+        raise PayloadTooLarge(
+            f"{what}: {len(blob):,} bytes, over the limit of {limit:,}; keep the data elsewhere and pass a reference",
+            path=what,
+        )
