@@ -340,15 +340,16 @@ class Client:
     async def _from_workers(self, name: str) -> Workflow[Any, Any]:
         """A workflow this process does not have: the highest version that a live worker knows."""
         workers = await self.store.workers(_WORKERS_SEEN_MS)
-        serving = [(version, worker) for worker in workers for known, version in worker.workflows if known == name]
-        if not serving:
-            known = sorted({known for worker in workers for known, _ in worker.workflows})
+        served = {one for worker in workers for one in worker.workflows}
+        matching = [(version, queue) for known, version, queue in served if known == name]
+        if not matching:
+            known = sorted({known for known, _, _ in served})
             raise UnknownWorkflow(
                 f"no workflow {name!r} in app {self.app.name!r}, nor known to a live worker "
                 f"({len(workers)} alive, they know: {', '.join(known) or 'nothing'})"
             )
-        version, _ = max(serving, key=lambda pair: pair[0])
-        return named_only(name, version)
+        version, queue = max(matching)
+        return named_only(name, version, queue)
 
     async def _publish(self, wakes: Sequence[Wake | None]) -> None:
         """Tell the workers. A publish that fails is left to the store's ready entries: nothing is lost."""

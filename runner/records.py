@@ -379,12 +379,15 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One live worker process. ``seen_at`` is the store's time of its last heartbeat."""
+    """One live worker process, and the workflows it knows: (name, version, queue).
+
+    ``seen_at`` is the store's time of its last heartbeat.
+    """
 
     id: str
     build: str
     queues: tuple[str, ...]
-    workflows: tuple[tuple[str, int], ...]
+    workflows: tuple[tuple[str, int, str], ...]
     slots: int
     seen_at: int = 0
 

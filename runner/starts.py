@@ -69,7 +69,7 @@ def check_conflict(start: Start, started: Started, on_conflict: OnConflict) -> N
         )
 
 
-def named_only(name: str, version: int, queue: str = "default") -> Workflow[Any, Any]:
+def named_only(name: str, version: int, queue: str) -> Workflow[Any, Any]:
     """A workflow whose code is elsewhere: enough to start it."""
 
     async def elsewhere(*_: Any) -> Any:

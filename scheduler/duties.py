@@ -69,7 +69,7 @@ class Duties:
     async def rush(self) -> None:
         """Offer passed-over executions again to the workers that are there now."""
         workers = await self._store.workers(self._lease_ms * WORKER_SEEN_FACTOR)
-        known = {workflow for worker in workers for workflow in worker.workflows}
+        known = {(name, version) for worker in workers for name, version, _ in worker.workflows}
         await self._publisher.publish(await self._store.rush(known, LIMIT))
 
     async def _fire(self, partition: int) -> None:

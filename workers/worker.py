@@ -105,7 +105,7 @@ class Worker:
             id=self.options.id,
             build=self.options.build,
             queues=self.options.queues,
-            workflows=tuple((workflow.name, workflow.version) for workflow in self._app.workflows()),
+            workflows=tuple((one.name, one.version, one.queue) for one in self._app.workflows()),
             slots=self.options.concurrency,
         )
 

@@ -28,7 +28,8 @@ from runner.errors import (
     TurnOver,
     UnawaitedCall,
 )
-from runner.failures import Failure, step_error
+from runner.core.failing import step_error
+from runner.failures import Failure
 from runner.records import Entry
 from runner.signals import TimedOut
 

@@ -39,7 +39,7 @@ from tests.contract.kit import (
 
 
 def a_worker(id: str = "w-1") -> WorkerInfo:
-    return WorkerInfo(id=id, build="b1", queues=("default", "urgent"), workflows=(("order", 1), ("order", 2)), slots=8)
+    return WorkerInfo(id=id, build="b1", queues=("default", "urgent"), workflows=(("order", 1, "default"), ("order", 2, "urgent")), slots=8)
 
 
 # -- signals --------------------------------------------------------------------------------------

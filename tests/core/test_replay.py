@@ -227,25 +227,25 @@ def test_an_entry_of_another_kind_is_a_mismatch() -> None:
     assert isinstance(failed, HistoryMismatch) and "'x'" in str(failed)
 
 
-async def _foreign_sleep(ctx: Context) -> None:
+async def foreign_sleep(ctx: Context) -> None:
     await asyncio.sleep(1)
 
 
-async def _foreign_timeout(ctx: Context) -> None:
+async def foreign_timeout(ctx: Context) -> None:
     async with asyncio.timeout(1):
         await ctx.sleep(1)
 
 
-async def _foreign_gather(ctx: Context) -> None:
+async def foreign_gather(ctx: Context) -> None:
     await asyncio.gather(*[])
 
 
-async def _abandoned_sleep0(ctx: Context) -> None:
+async def foreign_sleep_zero(ctx: Context) -> None:
     with suppress(Exception):
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("flow", [_foreign_sleep, _foreign_timeout, _foreign_gather, _abandoned_sleep0])
+@pytest.mark.parametrize("flow", [foreign_sleep, foreign_timeout, foreign_gather, foreign_sleep_zero])
 async def test_foreign_awaits_fail_with_place_and_cure(flow: Any) -> None:
     failed = error(World(workflow(flow)).replay().outcome)
     assert isinstance(failed, ForeignAwait)

@@ -25,7 +25,7 @@ def abdicate(s: Session, nonce: str) -> None:
 
 def heartbeat(s: Session, worker: WorkerInfo) -> None:
     known = s.db.execute("SELECT 1 FROM worker WHERE ns = ? AND id = ?", (s.ns, worker.id)).fetchone()
-    packed = msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots))
+    packed = bytes(msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots)))
     s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, packed))
     if known is None:
         s.words.append(("workers", worker.id))
@@ -48,7 +48,7 @@ def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
         id=id,
         build=build,
         queues=tuple(queues),
-        workflows=tuple((name, version) for name, version in workflows),
+        workflows=tuple((name, version, queue) for name, version, queue in workflows),
         slots=slots,
         seen_at=seen_at,
     )
