@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,9 @@ class Fleet:
     client: Client
     store: Store
     broker: Broker
-    workers: list[Worker]
     scheduler: Scheduler | None
+    add_worker: Callable[[], Awaitable[Worker]]
+    workers: list[Worker] = field(default_factory=list)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -84,19 +85,17 @@ def run(backend: Backend) -> Run:
                 leads = await stack.enter_async_context(
                     Scheduler(store, broker, SchedulerOptions(leader_ttl_s=1.0, lease_s=lease_s))
                 )
-            fleet = [
-                await stack.enter_async_context(
-                    Worker(
-                        app,
-                        store,
-                        broker,
-                        WorkerOptions(lease_s=lease_s, grace_s=grace_s, concurrency=concurrency, watch_loop=False),
-                    )
-                )
-                for _ in range(workers)
-            ]
             client = await stack.enter_async_context(Client(app, store, broker))
-            yield Fleet(client, store, broker, fleet, leads)
+
+            async def add_worker() -> Worker:
+                options = WorkerOptions(lease_s=lease_s, grace_s=grace_s, concurrency=concurrency, watch_loop=False)
+                fleet.workers.append(await stack.enter_async_context(Worker(app, store, broker, options)))
+                return fleet.workers[-1]
+
+            fleet = Fleet(client, store, broker, leads, add_worker)
+            for _ in range(workers):
+                await add_worker()
+            yield fleet
 
     return running
 
