@@ -396,7 +396,7 @@ class RabbitServer(Server):
     async def _accepts(self) -> bool:
         try:
             connection = await aio_pika.connect(self.url, timeout=10)
-        except (OSError, asyncio.TimeoutError, aio_pika.exceptions.AMQPError):
+        except (OSError, TimeoutError, aio_pika.exceptions.AMQPError):
             return False
         await connection.close()
         return True

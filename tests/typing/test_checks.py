@@ -42,7 +42,7 @@ def test_mypy_strict() -> None:
 
 @pytest.mark.timeout(300)
 def test_pyright_strict() -> None:
-    check("pyright")
+    check("pyright", "--pythonpath", sys.executable)
 
 
 @pytest.mark.timeout(300)
@@ -50,7 +50,7 @@ def test_both_checkers_agree_with_the_public_api() -> None:
     files = api()
     assert files, "tests/typing holds no api*.py"
     check("mypy", *files)
-    check("pyright", *files)
+    check("pyright", "--pythonpath", sys.executable, *files)
 
 
 def test_ruff() -> None:
