@@ -112,7 +112,7 @@ class Store(Protocol):
 
         A repeat with the same nonce answers afresh while that lease lives. Refused: UNKNOWN,
         TERMINAL, OWNED (a lease that was not yet reaped counts, also when it has run out), IDLE
-        (not ready). An execution whose deadline has passed ends as timed out here and is refused
+        (not ready, or the nonce of a lease that is over). An execution whose deadline has passed ends as timed out here and is refused
         as TERMINAL. Otherwise: off ``ready`` and ``timers``, into ``leases``; running, or still
         cancelling.
         """

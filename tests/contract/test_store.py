@@ -384,6 +384,14 @@ async def test_a_release_hands_back_without_a_crash(store: Store) -> None:
     await claim(store)
 
 
+async def test_a_late_claim_does_not_take_again_what_was_given_back(store: Store) -> None:
+    turn = await begin(store)
+    await store.release("e-1", turn.nonce)
+    assert await store.claim("e-1", turn.nonce, "w-1", LEASE) is Refusal.IDLE
+    assert (await record(store)).status is Status.PENDING
+    await claim(store)
+
+
 async def test_a_release_needs_the_lease(store: Store) -> None:
     turn = await begin(store)
     assert await store.release("e-1", nonce()) is None
@@ -474,8 +482,8 @@ async def test_rush_offers_what_a_new_worker_knows(store: Store) -> None:
     wakes = await store.rush([("a", 1), ("nothing", 1)], 100)
     assert sorted(w.id for w in wakes) == [f"a-{i}" for i in range(5)]
     assert {(w.queue, w.workflow, w.version) for w in wakes} == {("qa", "a", 1)}
-    for one in wakes:
-        delay = await index(store, "ready", one.id)
+    for wake in wakes:
+        delay = await index(store, "ready", wake.id)
         assert delay is not None
         assert delay <= GRACE_MS
     assert [w.id for w in await store.rush([("a", 2)], 100)] == ["a-v2"]

@@ -290,7 +290,7 @@ async def test_an_end_is_terminal(
     execution = found.execution
     assert (execution.status, execution.result, execution.error) == (status, result, error)
     assert (execution.cause, execution.ended_at, execution.lease_until) == (Cause.NONE, answer.now, None)
-    assert len(found.entries) == 1
+    assert (len(found.entries), found.waits, execution.worker) == (1, (), "")
     assert len(await store.relay(part(store), 10)) == 1
     times = await store.next_due(part(store))
     assert (times["timers"], times["leases"], times["ready"]) == (None, None, None)

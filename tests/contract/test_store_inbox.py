@@ -39,7 +39,13 @@ from tests.contract.kit import (
 
 
 def a_worker(id: str = "w-1") -> WorkerInfo:
-    return WorkerInfo(id=id, build="b1", queues=("default", "urgent"), workflows=(("order", 1, "default"), ("order", 2, "urgent")), slots=8)
+    return WorkerInfo(
+        id=id,
+        build="b1",
+        queues=("default", "urgent"),
+        workflows=(("order", 1, "default"), ("order", 2, "urgent")),
+        slots=8,
+    )
 
 
 # -- signals --------------------------------------------------------------------------------------
@@ -78,6 +84,20 @@ async def test_a_repeated_signal_is_one_signal(store: Store) -> None:
     assert (await store.deliver(one)).reception is Reception.DELIVERED
     assert len((await history(store)).inbox) == 1
     assert (await signal(store)).reception is Reception.TERMINAL
+
+
+async def test_a_repeated_signal_gives_its_wake_again_until_a_claim(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(opens=[a_wait()], end=Suspend())
+    one = a_signal()
+    first = await store.deliver(one)
+    assert first.wake is not None
+    assert await store.deliver(one) == first
+    other = a_signal()
+    assert (await store.deliver(other)).wake is None
+    assert (await store.deliver(other)).wake is None
+    await claim(store)
+    assert (await store.deliver(one)).wake is None
 
 
 async def test_the_same_request_to_another_execution_is_another_delivery(store: Store) -> None:
@@ -402,7 +422,7 @@ async def test_workers_are_known_by_their_heartbeats(store: Store, elapse: Elaps
             "w-1",
             "b1",
             ("default", "urgent"),
-            (("order", 1), ("order", 2)),
+            (("order", 1, "default"), ("order", 2, "urgent")),
             8,
         )
         assert before <= found.seen_at <= after

@@ -8,8 +8,6 @@ from runner.records import Deliver, Delivered, Reception, Start, Started, Status
 from runner.store.sqlite import moves
 from runner.store.sqlite.rows import Row, Session
 
-_DELIVERED = Delivered(reception=Reception.DELIVERED)
-
 
 def start(s: Session, starts: Sequence[Start], partitions: int) -> list[Started]:
     """Create what is new, answer for the rest; in the order given."""
@@ -34,22 +32,27 @@ def deliver(s: Session, asked: Deliver) -> Delivered:
     row = s.load(asked.id)
     if row is None:
         return Delivered(reception=Reception.UNKNOWN)
-    if _known(s, row, asked.request):
-        return _DELIVERED
+    if (before := _before(s, row, asked.request)) is not None:
+        return before
     if row.status.terminal:
         return Delivered(reception=Reception.TERMINAL)
-    s.db.execute("INSERT INTO request VALUES (?, ?)", (row.x, asked.request))
     if asked.kind == "cancel" and row.cancel_index is not None:
-        return _DELIVERED
+        return Delivered(reception=Reception.DELIVERED)
     item = (row.x, row.inbox, s.now, asked.kind, asked.name, asked.payload)
     s.db.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?)", item)
     changed = moves.received(row, asked, s.now)
     s.save(row, changed)
+    woke = changed.seq > row.seq
+    s.db.execute("INSERT INTO request VALUES (?, ?, ?)", (row.x, asked.request, changed.seq if woke else 0))
     if row.owned:
         s.words.append((f"worker/{row.worker}", row.id))
-    return Delivered(reception=Reception.DELIVERED, wake=changed.wake if changed.seq > row.seq else None)
+    return Delivered(reception=Reception.DELIVERED, wake=changed.wake if woke else None)
 
 
-def _known(s: Session, row: Row, request: str) -> bool:
-    found = s.db.execute("SELECT 1 FROM request WHERE x = ? AND request = ?", (row.x, request))
-    return found.fetchone() is not None
+def _before(s: Session, row: Row, request: str) -> Delivered | None:
+    """The answer to a request that was here before: its wake too, while nobody has followed it."""
+    found = s.db.execute("SELECT seq FROM request WHERE x = ? AND request = ?", (row.x, request)).fetchone()
+    if found is None:
+        return None
+    unheard = found[0] == row.seq and row.ready_at is not None
+    return Delivered(reception=Reception.DELIVERED, wake=row.wake if unheard else None)

@@ -25,7 +25,7 @@ def abdicate(s: Session, nonce: str) -> None:
 
 def heartbeat(s: Session, worker: WorkerInfo) -> None:
     known = s.db.execute("SELECT 1 FROM worker WHERE ns = ? AND id = ?", (s.ns, worker.id)).fetchone()
-    packed = bytes(msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots)))
+    packed = msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots))
     s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, packed))
     if known is None:
         s.words.append(("workers", worker.id))

@@ -57,6 +57,7 @@ def created(start: Start, ns: int, partitions: int, now: int) -> Row:
         lease_until=None,
         count=0,
         answer=b"",
+        last_nonce="",
         left_nonce="",
         left_count=0,
         left_answer=b"",
@@ -88,17 +89,20 @@ def ended(row: Row, move: Move, now: int) -> Row:
         ended_at=now,
         ready_at=None,
         timer_at=None,
+        passed="",
+        passes=0,
         expires_at=now + row.retention_ms,
     )
 
 
-def refusal(row: Row) -> Refusal | None:
-    """Why a claim under a new nonce is refused, or None."""
+def refusal(row: Row, nonce: str) -> Refusal | None:
+    """Why a claim that would begin a lease is refused, or None."""
     if row.status.terminal:
         return Refusal.TERMINAL
     if row.owned:
         return Refusal.OWNED
-    return Refusal.IDLE if row.ready_at is None else None
+    # A claim that comes very late must not take again what its sender has given back.
+    return Refusal.IDLE if row.ready_at is None or nonce == row.last_nonce else None
 
 
 def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
@@ -200,4 +204,6 @@ def _unaware(row: Row) -> Row:
 
 
 def _given_back(row: Row) -> Row:
-    return replace(row, nonce="", lease_until=None, count=0, answer=b"")
+    return replace(
+        row, last_nonce=row.nonce or row.last_nonce, nonce="", worker="", lease_until=None, count=0, answer=b""
+    )

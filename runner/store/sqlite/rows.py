@@ -40,6 +40,7 @@ class Row:
     lease_until: int | None
     count: int  # of the last commit under this lease, with the answer it got
     answer: bytes
+    last_nonce: str  # of the last lease that is over
     left_nonce: str  # the last commit that gave a lease back, with the answer it got
     left_count: int
     left_answer: bytes
@@ -140,6 +141,8 @@ class Session:
         sets = ", ".join(f"{name} = ?" for name in changed)
         values = [getattr(new, name) for name in changed]
         self.db.execute(f"UPDATE execution SET {sets} WHERE x = ?", (*values, old.x))  # noqa: S608 - our own names
+        if new.status.terminal:
+            self.db.execute("DELETE FROM wait WHERE x = ?", (old.x,))
         self._announce(old, new, old.x)
 
     def earliest(self, column: str, partition: int) -> int | None:

@@ -43,6 +43,7 @@ CREATE TABLE execution (
     lease_until INTEGER,
     count INTEGER NOT NULL,
     answer BLOB NOT NULL,
+    last_nonce TEXT NOT NULL,
     left_nonce TEXT NOT NULL,
     left_count INTEGER NOT NULL,
     left_answer BLOB NOT NULL,
@@ -93,7 +94,7 @@ CREATE TABLE inbox (
     UNIQUE (x, place)
 );
 
-CREATE TABLE request (x INTEGER NOT NULL, request TEXT NOT NULL, PRIMARY KEY (x, request)) WITHOUT ROWID;
+CREATE TABLE request (x INTEGER NOT NULL, request TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (x, request)) WITHOUT ROWID;
 
 CREATE TABLE outbox (
     place INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -221,7 +222,7 @@ class SqliteStore:
             raise ConfigError(f"{path} cannot be used as a store: {error}; choose a folder you may write to") from error
 
 
-def _give_back(db: schema.sqlite3.Connection | None, lock: FileLock | None) -> None:
+def _give_back(db: sqlite3.Connection | None, lock: FileLock | None) -> None:
     if db is not None:
         db.close()
     if lock is not None:

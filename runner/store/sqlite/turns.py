@@ -40,7 +40,7 @@ def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int) -> Histor
     elif not row.owned and not row.status.terminal and row.late(s.now):
         s.save(row, moves.ended(row, Move.TIME_OUT, s.now))
         return Refusal.TERMINAL
-    elif refused := moves.refusal(row):
+    elif refused := moves.refusal(row, nonce):
         return refused
     else:
         mine = moves.claimed(row, nonce, worker, lease_ms, s.now)
@@ -158,6 +158,8 @@ def _settle(s: Session, row: Row, end: End) -> None:
             s.db.execute("UPDATE payload SET result = ?, error = NULL WHERE x = ?", (result, row.x))
         case Fail(error=error) | RetryAttempt(error=error):
             s.db.execute("UPDATE payload SET error = ? WHERE x = ?", (error, row.x))
+        case _:
+            pass
     if isinstance(end, RetryAttempt) and row.status is Status.RETRYING:
         s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(row.x, id) for id in end.drop])
         s.db.execute("DELETE FROM wait WHERE x = ?", (row.x,))
@@ -165,7 +167,7 @@ def _settle(s: Session, row: Row, end: End) -> None:
 
 def _remember(row: Row, asked: Commit, deadlines: dict[str, int | None], now: int) -> Row:
     """Keep the answer, for the same commit asked again."""
-    answer: bytes = msgpack.packb((now, not row.owned, row.status.value, deadlines))
+    answer = msgpack.packb((now, not row.owned, row.status.value, deadlines))
     if row.owned:
         return replace(row, count=asked.count, answer=answer)
     return replace(row, left_nonce=asked.nonce, left_count=asked.count, left_answer=answer)
