@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -75,6 +75,8 @@ class Worker:
         self._spawned: set[asyncio.Task[None]] = set()
         self._drain: Drain | None = None
         self._paused = False
+        self._turns_to_go = 0  # it counts down; 0 was passed already
+        self._enough: Callable[[], None] = lambda: None
         self._watch = LoopWatch()
         self._keeper: LeaseKeeper | None = None
         self._consumer: Consumer | None = None
@@ -113,6 +115,11 @@ class Worker:
     def busy(self) -> int:
         """How many turns are running."""
         return len(self._turns)
+
+    def after_turns(self, count: int, enough: Callable[[], None]) -> None:
+        """Call ``enough`` once, when ``count`` more turns have ended: how a process that is to be recycled knows."""
+        self._turns_to_go = count
+        self._enough = enough
 
     # -- deliveries -------------------------------------------------------------------------------
 
@@ -196,6 +203,9 @@ class Worker:
             keeper.drop(lease)
             if self._turns.get(execution.id) is turn:
                 del self._turns[execution.id]
+            self._turns_to_go -= 1
+            if self._turns_to_go == 0:
+                self._enough()
 
     async def _run(self, turn: Turn, lease: HeldLease) -> None:
         execution = turn.execution

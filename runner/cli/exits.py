@@ -37,4 +37,16 @@ def exit_of(error: RunnerError) -> Exit:
             return Exit.USAGE
         case StoreUnavailable() | BrokerUnavailable():
             return Exit.UNREACHABLE
-    return Exit.FAILED
+        case _:
+            return Exit.FAILED
+
+
+def said(error: RunnerError) -> str:
+    """What to tell about an expected error: which backend, and what to do, when it is one that is away."""
+    match error:
+        case StoreUnavailable():
+            return f"the store is unreachable: {error}\nIs it running, and is --store (RUNNER_STORE_URL) right?"
+        case BrokerUnavailable():
+            return f"the broker is unreachable: {error}\nIs it running, and is --broker (RUNNER_BROKER_URL) right?"
+        case _:
+            return str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,8 @@ from runner import log
 from runner.cli.config import defaults_for
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+_GIVEN = "runner.given"
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])?")
@@ -33,10 +35,22 @@ class Command(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.meta[_GIVEN] = dict(ctx.params)
         # Commands without these options talk in plain words themselves: their logs are for what goes wrong.
         level = ctx.params.pop("log_level", "warning")
         log.configure(level, json=_LOG_FORMATS[ctx.params.pop("log_format", "auto")])
         return super().invoke(ctx)
+
+
+def arguments_of(ctx: click.Context, *, without: Collection[str]) -> list[str]:
+    """The options this command was given, from wherever, as arguments that give them again."""
+    given: Mapping[str, Any] = ctx.meta[_GIVEN]
+    arguments: list[str] = []
+    for param in ctx.command.params:
+        value = given.get(param.name or "")
+        if isinstance(param, click.Option) and value is not None and param.name not in without:
+            arguments += [param.opts[0], ",".join(value) if isinstance(value, tuple) else str(value)]
+    return arguments
 
 
 def _table(parent: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
@@ -60,37 +74,31 @@ class SecretOption(click.Option):
             raise click.UsageError(f"{self.envvar}_FILE={path}: {error.strerror}", ctx) from None
 
 
-class DurationType(click.ParamType):
-    """``90``, ``1.5h``, ``2d``: seconds, unless a unit says otherwise."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = _DURATION.fullmatch(str(value).strip())
-        if found is None:
-            self.fail(f"{value!r}: a number with one of the units ms s m h d w, such as 90s or 1.5h", param, ctx)
-        try:
-            return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
-        except OverflowError:
-            self.fail(f"{value!r} is too long", param, ctx)
+def duration(value: Any) -> timedelta:
+    """The type of options such as ``90``, ``1.5h``, ``2d``: seconds, unless a unit says otherwise."""
+    if isinstance(value, timedelta):
+        return value
+    found = _DURATION.fullmatch(str(value).strip())
+    if found is None:
+        raise click.BadParameter(f"{value!r}: a number with one of the units ms s m h d w, such as 90s or 1.5h")
+    try:
+        return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
+    except OverflowError:
+        raise click.BadParameter(f"{value!r} is too long") from None
 
 
-class NamesType(click.ParamType):
-    """Names with commas between them; in the configuration file also a list."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        parts = value if isinstance(value, list | tuple) else str(value).split(",")
-        names = tuple(dict.fromkeys(str(part).strip() for part in parts))
-        if not all(names):
-            self.fail(f"{value!r}: names with commas between them", param, ctx)
-        return names
+def names(value: Any) -> tuple[str, ...]:
+    """The type of options that take names with commas between them; in the configuration file also a list."""
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    found = tuple(dict.fromkeys(str(part).strip() for part in parts))
+    if not all(found):
+        raise click.BadParameter(f"{value!r}: names with commas between them")
+    return found
 
 
-def option(*names: str, variable: str | None = None, **settings: Any) -> Callable[[C], C]:
+def option(*flags: str, variable: str | None = None, **settings: Any) -> Callable[[C], C]:
     """A click option whose help shows its variables: RUNNER_<COMMAND>_<OPTION>, and the short ``variable``."""
-    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+    return click.option(*flags, envvar=variable, show_envvar=True, **settings)
 
 
 def app_options(command: C) -> C:

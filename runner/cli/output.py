@@ -26,7 +26,6 @@ def say(text: str) -> None:
 def put(line: str) -> None:
     """Data for people, to stdout, at once: whoever reads a pipe waits for it."""
     click.echo(printable(line))
-    sys.stdout.flush()
 
 
 def put_json(document: Any) -> None:
@@ -37,7 +36,6 @@ def put_json(document: Any) -> None:
 def put_json_line(document: Any) -> None:
     """One line of JSON, on stdout, at once."""
     click.echo(as_json(document))
-    sys.stdout.flush()
 
 
 def as_json(document: Any, *, indent: int | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from runner.cli.config import read_config
-from runner.cli.exits import Exit, exit_of
+from runner.cli.exits import Exit, exit_of, said
 from runner.cli.text import printable
 from runner.errors import RunnerError
 
@@ -108,10 +108,9 @@ def _run(args: Sequence[str] | None) -> int:
         error.show()
         return error.exit_code
     except RunnerError as error:
-        click.echo(f"Error: {printable(str(error), keep='\n')}", err=True)
+        click.echo("Error: " + printable(said(error), keep="\n"), err=True)
         return exit_of(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED
     return code if isinstance(code, int) else Exit.OK
-

@@ -1,0 +1,81 @@
+"""How a process is asked to leave: once politely, twice in a hurry, three times and it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from runner.cli.exits import Exit
+
+log = structlog.get_logger("runner.process")
+
+#: Beyond the grace for leaving in good order, this long for the rest; then the process ends whatever hangs.
+MARGIN_S = 3.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopping:
+    """``async with Stopping(grace_s) as stopping: ...; await stopping.asked(hurry)``.
+
+    A signal before ``asked`` cancels the block: nothing has been taken on yet. From then on the first one ends the
+    wait, the second calls ``hurry``, the third ends the process with 130; so does the end of the grace.
+    """
+
+    def __init__(self, grace_s: float, *, leave: Callable[[int], None] = os._exit) -> None:
+        self._grace_s = grace_s
+        self._leave = leave
+        self._asked = asyncio.Event()
+        self._waiting = False
+        self._count = 0
+        self._hurry: Callable[[], None] = lambda: None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._starting = asyncio.current_task()
+        for number in _SIGNALS:
+            self._loop.add_signal_handler(number, self.ask, signal.Signals(number).name)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        for number in _SIGNALS:
+            self._loop.remove_signal_handler(number)
+        return kind is asyncio.CancelledError and self._count > 0
+
+    async def asked(self, hurry: Callable[[], None]) -> None:
+        """Wait until somebody asks this process to leave."""
+        self._hurry = hurry
+        self._waiting = True
+        await self._asked.wait()
+
+    def ask(self, why: str) -> None:
+        """Leave: in good order, or faster each time this is called."""
+        self._count += 1
+        log.info("process.stopping", because=why, times=self._count)
+        if self._count == 1:
+            self._begin()
+        elif self._count == 2:
+            self._hurry()
+        else:
+            self._leave(Exit.INTERRUPTED)
+
+    def _begin(self) -> None:
+        timer = threading.Timer(self._grace_s + MARGIN_S, self._out_of_time)
+        timer.daemon = True
+        timer.start()
+        self._asked.set()
+        if not self._waiting and self._starting is not None:
+            self._starting.cancel()
+
+    def _out_of_time(self) -> None:
+        # From a thread: what hangs may be the loop itself, or a step's thread that Python would wait for.
+        log.error("process.out_of_time", grace_s=self._grace_s)
+        self._leave(Exit.INTERRUPTED)

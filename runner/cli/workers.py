@@ -1,0 +1,58 @@
+"""``runner workers``: who is alive."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from runner.cli.options import Command, json_option
+from runner.cli.output import moment, put_json, put_table
+from runner.cli.target import Target, connected, for_target
+from runner.records import WorkerInfo
+
+#: A worker says that it is alive every few seconds, more slowly with a long --lease.
+_SEEN_MS = 60_000
+
+
+@click.group()
+def workers() -> None:
+    """See which workers are alive."""
+
+
+@workers.command("list", cls=Command)
+@for_target
+@json_option
+def list_workers(
+    *,
+    target: Target,
+    as_json: bool,
+) -> None:
+    """List the workers that were heard of within the last minute."""
+    found = asyncio.run(_workers(target))
+    if as_json:
+        put_json({"workers": [_document(worker) for worker in found]})
+    else:
+        put_table(("id", "build", "queues", "slots", "seen", "workflows"), [_row(worker) for worker in found])
+
+
+async def _workers(target: Target) -> list[WorkerInfo]:
+    async with connected(target, publishing=False) as client:
+        return await client.store.workers(_SEEN_MS)
+
+
+def _document(worker: WorkerInfo) -> dict[str, object]:
+    return {
+        "id": worker.id,
+        "build": worker.build or None,
+        "queues": worker.queues,
+        "slots": worker.slots,
+        "seen_at": moment(worker.seen_at),
+        "workflows": [{"name": name, "version": version} for name, version, *_ in worker.workflows],
+    }
+
+
+def _row(worker: WorkerInfo) -> tuple[str, ...]:
+    known = ", ".join(f"{name} v{version}" for name, version, *_ in worker.workflows)
+    seen = moment(worker.seen_at) or ""
+    return (worker.id, worker.build, ", ".join(worker.queues), str(worker.slots), seen, known)
