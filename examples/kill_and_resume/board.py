@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from kill_and_resume.ledger import Ledger
+from kill_and_resume.ledger import Ledger, Line
 from kill_and_resume.process import Child
 
 IDS = ("reserve", "charge", "approval", "cool-off", "ship")
@@ -39,6 +39,7 @@ class Board:
         self._console = console
         self._ledger = ledger
         self._rows: dict[str, Row] = {}
+        self._calls: dict[str, list[Line]] = {id: [] for id in IDS}
         self.child: Child | None = None
 
     def refresh(self) -> None:
@@ -47,9 +48,12 @@ class Board:
             if row != self._rows.get(id) and not self._console.is_terminal and row.state != "to come":
                 self._console.print(str(row))
             self._rows[id] = row
+        # Shown at the next refresh: the ledger is read at once, the report takes a moment, and a result that was
+        # recorded before the next call should be seen before it.
+        self._calls = {id: self._ledger.calls(id) for id in IDS}
 
     def _row(self, id: str) -> Row:
-        calls = self._ledger.calls(id)
+        calls = self._calls[id]
         return Row(id, self._state(id, running=bool(calls) and self._is_ours(calls[-1].pid)), len(calls))
 
     def _state(self, id: str, *, running: bool) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kill_and_resume.board import Board, shown
-from kill_and_resume.checks import Outcome, check
+from kill_and_resume.checks import Finding, check
 from kill_and_resume.ledger import Ledger
 from kill_and_resume.process import Broken, child
 
@@ -27,14 +27,15 @@ def tell() -> int:
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="runner-demo-") as folder:
         try:
-            outcome = asyncio.run(play(console, Path(folder)))
+            findings = asyncio.run(play(console, Path(folder)))
         except Broken as broken:
-            console.print(f"[bold red]Not as promised:[/] {broken}", markup=True)
+            console.print("\n[bold red]Not as promised[/]")
+            console.print(str(broken), markup=False)
             return 1
-    return conclude(console, outcome)
+    return conclude(console, findings)
 
 
-async def play(console: Console, folder: Path) -> Outcome:
+async def play(console: Console, folder: Path) -> list[Finding]:
     ledger = Ledger(folder / "ledger")
     board = Board(console, ledger)
     async with shown(board, console):
@@ -42,7 +43,7 @@ async def play(console: Console, folder: Path) -> Outcome:
         await asyncio.sleep(2)
         ended_with = await second_life(console, board, folder)
     result = folder / "result"
-    return Outcome(ledger, died_of, ended_with, result.read_text() if result.exists() else "")
+    return check(ledger, died_of=died_of, ended_with=ended_with, result=result.read_text() if result.exists() else "")
 
 
 async def first_life(console: Console, board: Board, ledger: Ledger, folder: Path) -> int:
@@ -63,9 +64,11 @@ async def second_life(console: Console, board: Board, folder: Path) -> int:
     async with child(folder) as process:
         board.child = process
         say(console, f"The same program again (pid {process.pid}), on the same file.")
+        await process.until(lambda: process.recorded("reserve"), "step reserve is still recorded")
+        say(console, "It finds reserve recorded and does not call it. It calls charge, which has no result yet.")
         await process.until(lambda: process.waiting("approval"), "the workflow waits for its approval")
         await asyncio.sleep(2)
-        say(console, "It waits for a person. Ann approves: a signal.")
+        say(console, "Now it waits for a person. Ann approves: a signal.")
         await process.tell("ann")
         await process.until(lambda: process.recorded("ship"), "step ship is recorded")
         return await process.ended()
@@ -75,9 +78,8 @@ def say(console: Console, text: str) -> None:
     console.print(f"\n[bold]{text}[/]")
 
 
-def conclude(console: Console, outcome: Outcome) -> int:
+def conclude(console: Console, findings: list[Finding]) -> int:
     console.print()
-    findings = check(outcome)
     for finding in findings:
         verdict = "[green]ok[/]    " if finding.holds else "[bold red]BROKEN[/]"
         console.print(f"  {verdict}  {finding.text}")
