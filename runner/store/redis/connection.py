@@ -1,0 +1,188 @@
+"""Connections to one server, made our way: no retries of the library's own, finite timeouts, bytes in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from redis import Redis
+from redis import exceptions as redis
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from runner.errors import ConfigError
+from runner.store.redis.failures import reason
+from runner.store.redis.scripts import Script
+
+log = structlog.get_logger("runner.store.redis")
+
+SOCKET_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 2.0
+
+Word = str | bytes | int
+#: What the server answers, as the library decodes it: bytes, int, None or a list of these.
+Reply = Any
+
+
+def masked(url: str) -> str:
+    """The URL without what is secret in it: the password, and options, which can hold one."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username or ''}:***@" if "@" in parts.netloc else ""
+    return f"{parts.scheme}://{user}{host}{parts.path}"
+
+
+class Endpoint:
+    """A server and how to reach it.
+
+    The library would resend commands that got no answer, ten times; our own layer does the asking
+    again, because it knows what is safe to repeat.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = masked(url)
+        try:
+            self._pool = ConnectionPool.from_url(
+                url, **self._options(), retry=AsyncRetry(NoBackoff(), 0), driver_info=None
+            )
+        except ValueError as error:
+            raise ConfigError(f"{self.name} is no usable Redis URL: {error}") from None
+
+    @staticmethod
+    def _options() -> dict[str, Any]:
+        return {
+            "socket_timeout": SOCKET_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "decode_responses": False,
+            "protocol": 2,
+        }
+
+    def connection(self) -> AbstractConnection:
+        """A connection of the caller's own, not yet connected."""
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    def blocking_client(self) -> Redis:
+        """A synchronous client for a thread of its own."""
+        return Redis.from_url(self.url, **self._options(), retry=Retry(NoBackoff(), 0), driver_info=None)
+
+
+class Health:
+    """Counts how often the server was found away or restarted."""
+
+    def __init__(self, name: str) -> None:
+        self.interruptions = 0
+        self._name = name
+        self._run_id = b""
+        self._is_away = False
+
+    def away(self, error: Exception) -> None:
+        """Called for every attempt that finds it away, so that the count moves for as long as it lasts."""
+        self.interruptions += 1
+        if not self._is_away:
+            self._is_away = True
+            log.warning("store.connection_lost", url=self._name, error=reason(error))
+
+    def back(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            log.info("store.connection_back", url=self._name)
+
+    def met(self, run_id: bytes) -> None:
+        if self._run_id and run_id != self._run_id:
+            self.interruptions += 1
+            log.warning("store.restarted", url=self._name)
+        self._run_id = run_id
+
+
+class Call:
+    """One command on its way; ``answer`` is the reply or the error that came for it."""
+
+    __slots__ = ("answer", "script", "words")
+
+    def __init__(self, words: tuple[Word, ...], answer: asyncio.Future[Reply], script: Script | None = None) -> None:
+        self.words = words
+        self.answer = answer
+        self.script = script
+
+
+class Link:
+    """One connection that carries batches: all of a batch is written at once, then all replies are read."""
+
+    def __init__(self, endpoint: Endpoint, health: Health) -> None:
+        self._connection = endpoint.connection()
+        self._health = health
+
+    async def exchange(self, calls: Sequence[Call]) -> list[Reply]:
+        """The replies in order; an error that the server answered is a reply like others.
+
+        A script that the server does not know (any more) is loaded, and only the calls it refused
+        for that are sent again. Raises a redis error when the connection did not carry the batch: all
+        of it may have been executed.
+        """
+        try:
+            await self._connect()
+            replies = await self._converse([call.words for call in calls])
+            await self._heal(calls, replies)
+        except TimeoutError:
+            await self.close()
+            raise redis.TimeoutError("no answer in time") from None
+        except BaseException:
+            # A reply that was not read would be taken for the answer to the next command.
+            await self.close()
+            raise
+        if any(isinstance(reply, redis.ReadOnlyError) for reply in replies):
+            await self.close()  # a replica now: connect afresh to find the new primary
+        return replies
+
+    async def close(self) -> None:
+        with contextlib.suppress(redis.RedisError, OSError):
+            await self._connection.disconnect(nowait=True)
+
+    async def _connect(self) -> None:
+        if not self._connection.is_connected:
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+            (info,) = await self._converse([("INFO", "server")])
+            if isinstance(info, Exception):
+                raise info
+            self._health.met(field_of(info, b"run_id"))
+
+    async def _heal(self, calls: Sequence[Call], replies: list[Reply]) -> None:
+        missing = [place for place, reply in enumerate(replies) if isinstance(reply, redis.NoScriptError)]
+        if not missing:
+            return
+        wanted = {call.script.sha: call.script for place in missing if (call := calls[place]).script}
+        log.debug("store.scripts_loaded", scripts=sorted(script.name for script in wanted.values()))
+        await self._converse([("SCRIPT LOAD", script.source) for script in wanted.values()])
+        again = await self._converse([calls[place].words for place in missing])
+        for place, reply in zip(missing, again, strict=True):
+            replies[place] = reply
+
+    async def _converse(self, commands: Sequence[tuple[Word, ...]]) -> list[Reply]:
+        connection = self._connection
+        await connection.send_packed_command(connection.pack_commands(commands))
+        async with asyncio.timeout(SOCKET_TIMEOUT_S):
+            return [await self._reply() for _ in commands]
+
+    async def _reply(self) -> Reply:
+        try:
+            return await self._connection.read_response(timeout=math.inf)
+        except redis.ResponseError as error:
+            return error
+
+
+def field_of(info: bytes, name: bytes) -> bytes:
+    """One field of an INFO answer; empty when it is not there."""
+    for line in info.splitlines():
+        key, _, value = line.partition(b":")
+        if key == name:
+            return value
+    return b""

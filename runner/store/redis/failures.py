@@ -1,0 +1,49 @@
+"""What a failed command means: ask again, or which of our errors it is."""
+
+from __future__ import annotations
+
+from redis import exceptions as redis
+
+from runner.errors import InfrastructureError, Overloaded, RunnerError, StoreUnavailable
+
+#: First words of answers that say "not now": the same command may succeed in a moment.
+_NOT_NOW = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
+_WRONG_LOGIN = (
+    redis.AuthenticationError,
+    redis.AuthorizationError,
+    redis.NoPermissionError,
+    redis.AuthenticationWrongNumberOfArgsError,
+)
+_AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.InvalidResponse,
+    redis.ReadOnlyError,
+    redis.NoScriptError,
+    redis.TryAgainError,
+    redis.ClusterDownError,
+    OSError,
+)
+
+
+def is_passing(error: Exception) -> bool:
+    """True when the same command may be answered if it is sent again. It may have been executed already."""
+    if isinstance(error, _WRONG_LOGIN):
+        return False
+    return isinstance(error, _AWAY) or str(error).startswith(_NOT_NOW)
+
+
+def reason(error: Exception) -> str:
+    """What the error says; some say nothing but their name."""
+    return str(error) or type(error).__name__
+
+
+def translate(error: Exception, url: str) -> RunnerError:
+    """The error our callers see; ``url`` has its password masked."""
+    if isinstance(error, redis.OutOfMemoryError):
+        return Overloaded(f"the store is at its memory limit: {url} refuses new work (raise maxmemory, or purge)")
+    if isinstance(error, _WRONG_LOGIN):
+        return StoreUnavailable(f"{url} refuses us: {error} (check user, password and access rules)")
+    if is_passing(error):
+        return StoreUnavailable(f"{url} does not answer: {reason(error)}")
+    return InfrastructureError(f"{url} failed at a command of ours: {error}")

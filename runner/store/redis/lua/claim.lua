@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Takes the lease of a ready execution.
+-- KEYS[1]  the partition's prefix
+-- ARGV     id, nonce, worker, lease_ms
+-- Returns  {'ok', history}, or {the refusal}
+-- Repeat   recognised by the nonce while its lease lives, and the lease begins anew. The nonce of a lease that
+--          is over is refused: a claim that comes very late must not take what its sender gave back.
+
+local id, nonce, worker, lease_ms = unpack(ARGV)
+local r = load(id)
+if not r then
+  return { 'unknown' }
+end
+if r.nonce == nonce then
+  call('ZADD', LEASES, now + lease_ms, id)
+  return { 'ok', history(id) }
+end
+if is_terminal(r.status) then
+  return { 'terminal' }
+end
+if r.nonce ~= '' then
+  return { 'owned' }
+end
+if is_late(r) then
+  finish(r, 'time_out', 'timed_out')
+  return { 'terminal' }
+end
+if r.last_nonce == nonce or not is_ready(r) then
+  return { 'idle' }
+end
+
+local status = after(r.status, 'claim')
+set_status(r, status)
+forget_passes(r)
+call('HSET', key('x', id), 'nonce', nonce, 'worker', worker, 'count', 0)
+call('HSETNX', key('x', id), 'started_at', now)
+call('ZREM', READY .. r.queue, id)
+call('ZREM', TIMERS, id)
+call('ZADD', LEASES, now + lease_ms, id)
+return { 'ok', history(id) }

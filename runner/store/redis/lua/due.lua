@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- Makes executions ready whose timer has come; ends those whose own deadline has passed.
+-- KEYS[1]  the partition's prefix
+-- ARGV     limit
+-- Returns  {now, earliest timer left or false, {wake …}}
+-- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
+
+local wakes = {}
+for _, id in ipairs(due_in(TIMERS, ARGV[1])) do
+  local r = load(id)
+  if not r or is_terminal(r.status) or r.nonce ~= '' then
+    call('ZREM', TIMERS, id)
+  elseif is_late(r) then
+    finish(r, 'time_out', 'timed_out')
+  elseif is_ready(r) then
+    set_timer(r, r.deadline)
+  else
+    wakes[#wakes + 1] = make_ready(r)
+  end
+end
+return { now, earliest(TIMERS), wakes }

@@ -1,0 +1,221 @@
+-- What every script begins with: the loader puts this text, and the tables AFTER and LIMITS, after its shebang.
+--
+-- KEYS[1] is a prefix, "runner:{<namespace>:<partition>}:" or "runner:{<namespace>}:", and every key is derived
+-- from it. That is sound because all keys of a prefix carry the same hash tag: they are in one slot by
+-- construction, and an access rule on the prefix covers them all.
+--
+-- Three rules hold in every script. Lua has no rollback: all checks come before the first write. All time
+-- is the server's: `now`, in ms. Payloads are opaque: what a script must read stands as text before them.
+
+local call = redis.call
+local PREFIX = KEYS[1]
+local NAMESPACE, PARTITION = string.match(PREFIX, '^runner:{([^:}]*):?(%d*)}:$')
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local READY, LEASES, TIMERS, EXPIRY = PREFIX .. 'ready:', PREFIX .. 'leases', PREFIX .. 'timers', PREFIX .. 'expiry'
+
+local function key(kind, id)
+  return PREFIX .. kind .. ':' .. id
+end
+
+local function publish(topic, word)
+  call('PUBLISH', 'runner:' .. NAMESPACE .. ':' .. topic, word)
+end
+
+-- The status after a move. An error here is a bug of ours, so it must come before the first write.
+local function after(status, move)
+  local to = AFTER[status][move]
+  if not to then
+    error({ err = 'ERR an execution that is ' .. status .. ' cannot ' .. move })
+  end
+  return to
+end
+
+local function is_terminal(status)
+  return next(AFTER[status]) == nil
+end
+
+local NAMES = {
+  'status', 'nonce', 'worker', 'queue', 'workflow', 'version', 'created_at', 'started_at', 'deadline', 'retention',
+  'seq', 'count', 'crashes', 'attempt', 'passes', 'passed', 'pass_token', 'cancel_index', 'last_nonce', 'answer',
+  'request', 'digest',
+}
+local NUMBERS = {
+  'created_at', 'started_at', 'deadline', 'retention', 'seq', 'count', 'crashes', 'attempt', 'passes', 'cancel_index',
+}
+
+-- What decisions need of a record, without its payloads; nil when there is none.
+local function load(id)
+  local values = call('HMGET', key('x', id), unpack(NAMES))
+  if not values[1] then
+    return nil
+  end
+  local r = { id = id }
+  for i, name in ipairs(NAMES) do
+    r[name] = values[i] or nil
+  end
+  for _, name in ipairs(NUMBERS) do
+    r[name] = tonumber(r[name])
+  end
+  return r
+end
+
+local function is_ready(r)
+  return call('ZSCORE', READY .. r.queue, r.id) ~= false
+end
+
+local function is_late(r)
+  return r.deadline ~= nil and r.deadline <= now
+end
+
+local function wake(r)
+  return { r.id, r.queue, r.workflow, r.version, r.seq }
+end
+
+local function passed_key(r)
+  return PREFIX .. 'passed:' .. r.workflow .. ':' .. r.version
+end
+
+-- The indexes that change with the status; `by:all` and `by:workflow:<w>` last as long as the record.
+local function status_indexes(r, status)
+  return PREFIX .. 'by:status:' .. status, PREFIX .. 'by:both:' .. status .. ':' .. r.workflow
+end
+
+local function enter_status(r, status)
+  local one, both = status_indexes(r, status)
+  call('ZADD', one, r.created_at, r.id)
+  call('ZADD', both, r.created_at, r.id)
+end
+
+local function leave_status(r)
+  local one, both = status_indexes(r, r.status)
+  call('ZREM', one, r.id)
+  call('ZREM', both, r.id)
+end
+
+local function set_status(r, status)
+  if status ~= r.status then
+    leave_status(r)
+    enter_status(r, status)
+    call('HSET', key('x', r.id), 'status', status)
+    r.status = status
+  end
+end
+
+-- The one timer of an execution, or none. A scheduler that sleeps until a later one is told.
+local function set_timer(r, at)
+  if not at then
+    call('ZREM', TIMERS, r.id)
+    return
+  end
+  local first = call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')
+  call('ZADD', TIMERS, at, r.id)
+  if not first[1] or at < tonumber(first[2]) then
+    publish('timers', PARTITION)
+  end
+end
+
+-- Every wake-up goes through here: one more in `seq`, due for a look after the grace, its timer at the deadline.
+local function make_ready(r)
+  r.seq = r.seq + 1
+  call('HSET', key('x', r.id), 'seq', r.seq)
+  call('ZADD', READY .. r.queue, now + LIMITS.grace, r.id)
+  call('SADD', PREFIX .. 'queues', r.queue)
+  set_timer(r, r.deadline)
+  return wake(r)
+end
+
+-- The lease is over. Its nonce is kept, so that a claim that was on its way for long cannot take it again.
+local function disown(r)
+  call('HSET', key('x', r.id), 'nonce', '', 'worker', '', 'last_nonce', r.nonce)
+  call('ZREM', LEASES, r.id)
+  r.last_nonce, r.nonce, r.worker = r.nonce, '', ''
+end
+
+local function forget_passes(r)
+  if r.passes > 0 then
+    call('HSET', key('x', r.id), 'passed', '', 'passes', 0)
+    call('ZREM', passed_key(r), r.id)
+    r.passes, r.passed = 0, ''
+  end
+end
+
+-- Every end goes through here, whoever brings it about: record, indexes, retention, one word to who listens.
+local function finish(r, move, cause)
+  local status = after(r.status, move)
+  if status == 'cancelled' then
+    cause = ''
+  end
+  if r.nonce ~= '' then
+    disown(r)
+  end
+  forget_passes(r)
+  set_status(r, status)
+  call('HSET', key('x', r.id), 'ended_at', now, 'cause', cause)
+  call('ZREM', READY .. r.queue, r.id)
+  call('ZREM', TIMERS, r.id)
+  call('DEL', key('w', r.id))
+  call('ZADD', EXPIRY, now + r.retention, r.id)
+  publish('ended/' .. r.id, status)
+end
+
+-- All that replay needs, as it is now.
+local function history(id)
+  return {
+    now,
+    call('ZSCORE', LEASES, id),
+    call('HGETALL', key('x', id)),
+    call('HGETALL', key('j', id)),
+    call('HGETALL', key('w', id)),
+    call('LRANGE', key('i', id), 0, -1),
+  }
+end
+
+-- The earliest score of a time index, or false.
+local function earliest(index)
+  local first = call('ZRANGE', index, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or false
+end
+
+local function due_in(index, limit)
+  return call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, limit)
+end
+
+-- The answer to a start of an id that is there: `new` when it is the same request. Never claimed and ready
+-- means that its hint may have been lost, so it is given again.
+local function started(r, request)
+  local waiting = r.status == 'pending' and not r.started_at and is_ready(r)
+  return { r.request == request and 1 or 0, r.digest, waiting and wake(r) or false }
+end
+
+-- The answer to a delivery under a request that was seen, or nil. The wake-up it caused is given again while
+-- nobody has claimed it.
+local function delivered_before(r, request)
+  local seq = call('HGET', key('d', r.id), request)
+  if not seq then
+    return nil
+  end
+  local waiting = tonumber(seq) == r.seq and r.nonce == '' and is_ready(r)
+  return { 'delivered', waiting and wake(r) or false }
+end
+
+-- Appends to the inbox and remembers the request; returns the item's index.
+local function append(r, request, item)
+  call('HSET', key('d', r.id), request, 0)
+  return call('RPUSH', key('i', r.id), string.format('%.0f ', now) .. item) - 1
+end
+
+-- Tells the owner, or makes the execution ready when nobody owns it; returns the wake or false.
+local function rouse(r, request)
+  if r.nonce ~= '' then
+    publish('worker/' .. r.worker, r.id)
+    return false
+  end
+  if is_ready(r) then
+    return false
+  end
+  local woken = make_ready(r)
+  call('HSET', key('d', r.id), request, r.seq)
+  return woken
+end

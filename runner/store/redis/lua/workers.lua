@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- The workers whose last heartbeat is recent; the others are forgotten.
+-- KEYS[1]  the namespace's prefix
+-- ARGV     within_ms
+-- Returns  {"<seen_at> <blob>" …}
+
+local alive, all = {}, call('HGETALL', PREFIX .. 'workers')
+for i = 1, #all, 2 do
+  local seen_at = tonumber(string.match(all[i + 1], '^%d+'))
+  if seen_at < now - ARGV[1] then
+    call('HDEL', PREFIX .. 'workers', all[i])
+  else
+    alive[#alive + 1] = all[i + 1]
+  end
+end
+return alive

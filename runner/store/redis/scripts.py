@@ -1,0 +1,82 @@
+"""The Lua scripts: one file each, behind a common prelude with the status table and the protocol's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from runner.core.status import TRANSITIONS
+from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS
+
+_LIMITS = {"grace": GRACE_MS, "pass_first": PASS_FIRST_MS, "pass_last": PASS_LAST_MS, "crashes": MAX_CRASHES}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text as the server gets it, and the digest it is called by."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scripts:
+    """All scripts by name: ``lua/<name>.lua`` says keys, arguments, answer and guarantee of each."""
+
+    abdicate: Script
+    cancel: Script
+    claim: Script
+    commit: Script
+    due: Script
+    heartbeat: Script
+    lead: Script
+    list: Script
+    meta: Script
+    next_due: Script
+    overdue: Script
+    pass_over: Script
+    purge: Script
+    read: Script
+    reap: Script
+    recall: Script
+    record: Script
+    relay: Script
+    release: Script
+    renew: Script
+    rush: Script
+    signal: Script
+    start: Script
+    workers: Script
+
+
+@cache
+def scripts() -> Scripts:
+    return Scripts(**{field.name: _load(field.name) for field in fields(Scripts)})
+
+
+def _load(name: str) -> Script:
+    shebang, _, body = _text(name).partition("\n")
+    source = "\n".join((shebang, _tables(), _text("prelude"), body))
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def _text(name: str) -> str:
+    return (files("runner.store.redis") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+def _tables() -> str:
+    """The status table and the limits as Lua, so that there is one of each."""
+    table = {
+        status: _table({move: f"'{target}'" for move, target in moves.items()}) for status, moves in TRANSITIONS.items()
+    }
+    return f"local AFTER = {_table(table)}\nlocal LIMITS = {_table(_LIMITS)}"
+
+
+def _table(fields: Mapping[Any, object]) -> str:
+    return f"{{ {', '.join(f'{name} = {value}' for name, value in fields.items())} }}"

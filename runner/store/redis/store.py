@@ -1,0 +1,250 @@
+"""The store on Redis: each method is one script, each script one atomic change.
+
+The scripts in ``lua/`` hold the protocol; this file only says which one answers what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import TypeVar
+from uuid import uuid4
+
+import structlog
+
+from runner.errors import ConfigError, Overloaded
+from runner.records import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
+    Execution,
+    Filter,
+    History,
+    Leadership,
+    Overdue,
+    Page,
+    Parcel,
+    Refusal,
+    Start,
+    Started,
+    Wake,
+    Woken,
+    WorkerInfo,
+)
+from runner.store import PARTITIONS, Renewer, Subscription
+from runner.store.keys import Keys
+from runner.store.redis import decode, encode, listing
+from runner.store.redis.connection import Endpoint, Health, Reply, field_of
+from runner.store.redis.pipeline import Pipeline
+from runner.store.redis.pubsub import PubSub
+from runner.store.redis.renewer import RedisRenewer
+from runner.store.redis.scripts import scripts
+
+log = structlog.get_logger("runner.store.redis")
+
+#: The layout of the keys. A process refuses a namespace that a newer one has laid out.
+SCHEMA = 1
+#: Most a script does in one call: longer ones would hold up everybody else.
+MAX_LIMIT = 200
+
+T = TypeVar("T")
+
+
+class RedisStore:
+    """``runner.store.Store`` on one Redis primary.
+
+    A command without an answer is asked again for ``patience_s`` seconds in all, then
+    StoreUnavailable is raised. All concurrent calls share a few connections.
+    """
+
+    def __init__(self, url: str, *, namespace: str, partitions: int = PARTITIONS, patience_s: float = 5.0) -> None:
+        self.namespace = namespace
+        self.partitions = partitions
+        self._keys = Keys(namespace, partitions)
+        self._endpoint = Endpoint(url)
+        self._health = Health(self._endpoint.name)
+        self._pipeline = Pipeline(self._endpoint, self._health, patience_s)
+        self._pubsub = PubSub(self._endpoint, self._keys, patience_s)
+
+    @property
+    def interruptions(self) -> int:
+        return self._health.interruptions
+
+    async def open(self) -> None:
+        self._pipeline.open()
+        meta = await self._pipeline.run(scripts().meta, self._keys.wide, self.partitions, SCHEMA)
+        partitions, schema = map(int, meta)
+        if schema > SCHEMA:
+            raise ConfigError(
+                f"namespace {self.namespace!r} at {self._endpoint.name} has schema {schema}, this version of Runner "
+                f"knows {SCHEMA}: upgrade it, or use another namespace"
+            )
+        if partitions != self.partitions:
+            raise ConfigError(
+                f"namespace {self.namespace!r} at {self._endpoint.name} was created with {partitions} partitions, "
+                f"not {self.partitions}: set partitions to {partitions}, or use another namespace"
+            )
+        await self._warn_of_eviction()
+
+    async def close(self) -> None:
+        await self._pubsub.close()
+        await self._pipeline.close()
+
+    # -- executions -------------------------------------------------------------------------------
+
+    async def start(self, starts: Sequence[Start]) -> list[Started]:
+        return await _all(self._start(start) for start in starts)
+
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+        reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms)
+        verdict, *rest = reply
+        return decode.history(rest[0], id) if verdict == b"ok" else Refusal(verdict.decode())
+
+    async def commit(self, commit: Commit) -> Committed | None:
+        words = encode.commit_words(commit)
+        return decode.committed(await self._pipeline.run(scripts().commit, self._keys.home(commit.id), *words), commit)
+
+    async def release(self, id: str, nonce: str) -> Wake | None:
+        reply = await self._pipeline.run(scripts().release, self._keys.home(id), id, nonce)
+        return reply and decode.wake(reply)
+
+    async def pass_over(self, id: str, reason: str) -> None:
+        await self._pipeline.run(scripts().pass_over, self._keys.home(id), id, reason, uuid4().hex)
+
+    async def deliver(self, deliver: Deliver) -> Delivered:
+        home, item = self._keys.home(deliver.id), encode.inbox_item(deliver)
+        if deliver.kind == "cancel":
+            words = (deliver.id, deliver.request, item, deliver.name)
+            return decode.delivered(await self._pipeline.run(scripts().cancel, home, *words))
+        try:
+            reply = await self._pipeline.run(scripts().signal, home, deliver.id, deliver.request, item)
+        except Overloaded:
+            reply = await self._recall("signal", deliver.id, deliver.request)
+            if reply is None:
+                raise
+        return decode.delivered(reply)
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    async def due(self, partition: int, limit: int) -> Woken:
+        return decode.woken(await self._pipeline.run(scripts().due, self._keys.prefix(partition), _bounded(limit)))
+
+    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
+        prefix = self._keys.prefix(partition)
+        return decode.woken(await self._pipeline.run(scripts().reap, prefix, _bounded(limit), *alive))
+
+    async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
+        prefix = self._keys.prefix(partition)
+        reply = await self._pipeline.run(scripts().overdue, prefix, _bounded(limit), backoff_ms)
+        now, next_at, lost, passed, ready = reply
+        return Overdue(
+            lost=decode.wakes(lost),
+            passed=decode.wakes(passed),
+            ready=decode.counts(ready),
+            next_at=next_at,
+            now=now,
+        )
+
+    async def rush(self, workflows: Iterable[tuple[str, int]], limit: int) -> list[Wake]:
+        known = [word for workflow in workflows for word in workflow]
+        wakes: list[Wake] = []
+        # One after the other: what a partition offers must be within what is left of the limit.
+        for partition in range(self.partitions):
+            if known and len(wakes) < limit:
+                words = (_bounded(limit - len(wakes)), *known)
+                wakes += decode.wakes(await self._pipeline.run(scripts().rush, self._keys.prefix(partition), *words))
+        return wakes
+
+    async def relay(self, partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
+        prefix = self._keys.prefix(partition)
+        reply = await self._pipeline.run(scripts().relay, prefix, _bounded(limit), older_than_ms)
+        return [decode.parcel(entry) for entry in reply]
+
+    async def relayed(self, partition: int, places: Sequence[str]) -> None:
+        if places:
+            await self._pipeline.command("XDEL", f"{self._keys.prefix(partition)}outbox", *places)
+
+    async def purge(self, partition: int, limit: int) -> tuple[int, int | None]:
+        count, next_at = await self._pipeline.run(scripts().purge, self._keys.prefix(partition), _bounded(limit))
+        return count, next_at
+
+    async def next_due(self, partition: int) -> Mapping[str, int | None]:
+        reply = await self._pipeline.run(scripts().next_due, self._keys.prefix(partition))
+        return dict(zip(("now", "timers", "leases", "ready", "expiry", "outbox"), reply, strict=True))
+
+    async def lead(self, nonce: str, name: str, ttl_ms: int) -> Leadership:
+        reply = await self._pipeline.run(scripts().lead, self._keys.wide, nonce, name, ttl_ms)
+        leading, leader, expires_in_ms = reply
+        return Leadership(leading=bool(leading), leader=leader.decode(), expires_in_ms=expires_in_ms)
+
+    async def abdicate(self, nonce: str) -> None:
+        await self._pipeline.run(scripts().abdicate, self._keys.wide, nonce)
+
+    async def workers(self, within_ms: int) -> list[WorkerInfo]:
+        reply = await self._pipeline.run(scripts().workers, self._keys.wide, within_ms)
+        return sorted(map(decode.worker, reply), key=lambda worker: worker.id)
+
+    async def farewell(self, worker_id: str) -> None:
+        await self._pipeline.command("HDEL", f"{self._keys.wide}workers", worker_id)
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    async def read(self, id: str) -> History | None:
+        reply = await self._pipeline.run(scripts().read, self._keys.home(id), id)
+        return reply and decode.history(reply, id)
+
+    async def record(self, id: str) -> Execution | None:
+        return await listing.record(self._pipeline, self._keys, id)
+
+    async def executions(self, filter: Filter) -> Page:
+        return await listing.executions(self._pipeline, self._keys, filter)
+
+    async def now(self) -> int:
+        seconds, micros = await self._pipeline.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def renewer(self) -> Renewer:
+        return RedisRenewer(self._endpoint, self._keys)
+
+    async def subscribe(self, topic: str) -> Subscription:
+        return await self._pubsub.subscribe(topic)
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    async def _start(self, start: Start) -> Started:
+        words = encode.start_words(start)
+        try:
+            return decode.started(await self._pipeline.run(scripts().start, self._keys.home(start.id), *words))
+        except Overloaded:
+            reply = await self._recall("start", start.id, start.request)
+            if reply is None:
+                raise
+            return decode.started(reply)
+
+    async def _recall(self, kind: str, id: str, request: str) -> Reply:
+        """What was refused for want of memory may be a repeat of what was applied before: then its answer."""
+        return await self._pipeline.run(scripts().recall, self._keys.home(id), kind, id, request)
+
+    async def _warn_of_eviction(self) -> None:
+        policy = field_of(await self._pipeline.command("INFO", "memory"), b"maxmemory_policy").decode()
+        if policy != "noeviction":
+            log.warning(
+                "store.eviction_policy",
+                url=self._endpoint.name,
+                policy=policy,
+                cure="set maxmemory-policy to noeviction: any other deletes executions when memory is short",
+            )
+
+
+async def _all(asked: Iterable[Coroutine[None, None, T]]) -> list[T]:
+    """All at once, in order. The first error is raised when the last has been answered: nothing runs on unseen."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+
+def _bounded(limit: int) -> int:
+    return min(limit, MAX_LIMIT)
