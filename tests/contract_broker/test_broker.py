@@ -205,17 +205,18 @@ async def test_what_is_no_hint_goes_to_the_dead_letters_with_the_reason_and_hind
     assert await broker.depth("orders") == 0
 
 
-async def test_looking_at_dead_letters_leaves_them_there_in_order_and_no_more_than_asked_for(
+async def test_looking_at_dead_letters_leaves_all_of_them_there_and_shows_no_more_than_asked_for(
     broker: Broker, inject: Inject
 ) -> None:
-    for number in range(3):
-        await inject("orders", b"\xc1%d" % number)
+    bodies = {b"\xc1%d" % number for number in range(3)}
+    for body in bodies:
+        await inject("orders", body)
     await broker.consume({"orders": 1}, Acker())
     await eventually(lambda: dead_count_is(broker, 3), "all three are dead letters")
 
-    for _ in range(3):
-        assert [letter.body for letter in await broker.dead_letters(2)] == [b"\xc10", b"\xc11"]
-    assert len(await broker.dead_letters(10)) == 3
+    for _ in range(25):  # one look more than RabbitMQ 4 would allow by default
+        assert len(await broker.dead_letters(2)) == 2
+    assert {letter.body for letter in await broker.dead_letters(10)} == bodies
 
 
 async def test_an_orphan_is_counted_kept_and_out_of_the_way(broker: Broker) -> None:
@@ -266,6 +267,27 @@ async def test_a_paused_consumer_gets_nothing_and_can_still_settle_what_it_has(b
     assert consumer.consuming
     following = await caught.next()
     assert (following.hint, following.redelivered) == (hint(2), False)
+
+
+async def test_a_resumed_consumer_counts_what_it_still_holds_from_before(broker: Broker) -> None:
+    caught = Catcher()
+    consumer = await broker.consume({"orders": 2}, caught)
+    for number in range(6):
+        await broker.publish("orders", hint(number))
+    one, two = await caught.take(2)
+    for _ in range(3):
+        await consumer.pause()
+        await consumer.resume()
+    await one.ack()
+    three = await caught.next()
+    # Anything beyond the prefetch would have come before this answer, on the same connection.
+    await consumer.pause()
+    assert caught.waiting == 0
+
+    await consumer.resume()
+    await two.ack()
+    await three.ack()
+    assert {delivery.hint.seq for delivery in await caught.take(2)} == {3, 4}
 
 
 async def test_pausing_and_resuming_at_once_ends_as_asked_last(broker: Broker) -> None:

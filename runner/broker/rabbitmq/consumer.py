@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from aiormq.abc import DeliveredMessage
 
 from runner.broker import Handler
 from runner.broker.handling import handle
 from runner.broker.rabbitmq.address import Address
-from runner.broker.rabbitmq.link import Link, in_words
+from runner.broker.rabbitmq.intake import Intake
+from runner.broker.rabbitmq.link import in_words
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Publisher
 from runner.broker.rabbitmq.session import Session, begin
@@ -50,9 +50,9 @@ class RabbitConsumer:
         on_stop: Callable[[RabbitConsumer], None],
     ) -> None:
         self._address = address
-        self._topology = topology
-        self._publisher = publisher
-        self._prefetch = dict(prefetch)
+        self._intake = Intake(
+            address=address, topology=topology, publisher=publisher, prefetch=dict(prefetch), start=self._start_handling
+        )
         self._handler = handler
         self._check_every = check_every
         self._on_stop = on_stop
@@ -93,7 +93,7 @@ class RabbitConsumer:
     async def _follow(self) -> None:
         """What was asked while no session lived is done by the next one."""
         if self._session is not None and self._session.link.alive:
-            await self._session.switch(self._wanted())
+            await self._session.switch(on=self._wanted())
 
     def _wanted(self) -> bool:
         return not (self._paused or self._stopped)
@@ -109,7 +109,7 @@ class RabbitConsumer:
             session, failures = await self._again(failures)
             self._session = session
             # Asked for while the session was on its way.
-            await session.switch(self._wanted())
+            await session.switch(on=self._wanted())
             log.info("broker.consumer_restored", url=self._address.masked)
 
     async def _again(self, failures: int) -> tuple[Session, int]:
@@ -122,10 +122,9 @@ class RabbitConsumer:
                 log.warning("broker.reconnect_failed", url=self._address.masked, error=in_words(error))
 
     async def _begin(self) -> Session:
-        return await begin(self._address, self._topology, self._prefetch, self._receive, self._wanted)
+        return await begin(self._intake, self._wanted)
 
-    def _receive(self, link: Link, queue: str, message: DeliveredMessage) -> None:
-        received = RabbitMessage(link, queue, message, self._publisher, self._topology)
-        task = asyncio.get_running_loop().create_task(handle(received, self._handler))
+    def _start_handling(self, message: RabbitMessage) -> None:
+        task = asyncio.get_running_loop().create_task(handle(message, self._handler))
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)

@@ -40,7 +40,7 @@ class Inspector:
                 return None
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """The oldest ones, fetched and never acknowledged: closing the link puts them back in their order."""
+        """Fetched and never acknowledged: closing the link puts them back, behind those not looked at."""
         with translated(self._address, "look at the dead letters of"):
             link = await dial(self._address, "dead letters")
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -22,7 +22,14 @@ class RabbitMessage:
     """Can be settled for as long as its link lives; afterwards the broker has it back, and nothing has an effect."""
 
     def __init__(
-        self, link: Link, queue: str, message: DeliveredMessage, publisher: Publisher, topology: Topology
+        self,
+        link: Link,
+        queue: str,
+        message: DeliveredMessage,
+        *,
+        publisher: Publisher,
+        topology: Topology,
+        on_settled: Callable[[RabbitMessage], None],
     ) -> None:
         self.queue = queue
         self.body = message.body
@@ -31,6 +38,11 @@ class RabbitMessage:
         self._link = link
         self._publisher = publisher
         self._topology = topology
+        self._on_settled = on_settled
+
+    @property
+    def live(self) -> bool:
+        return self._link.alive
 
     async def ack(self) -> None:
         await self._settle(self._acknowledged())
@@ -48,7 +60,7 @@ class RabbitMessage:
 
     async def _move(self, reason: str, *, exchange: str, key: str) -> None:
         """Confirmed at the new place before it leaves the old: it may be in both, never in none."""
-        if self._link.alive:
+        if self.live:
             headers = {REASON: reason, QUEUE: self.queue}
             post = Post(exchange=exchange, key=key, body=self.body, headers=headers, queue=self.queue)
             await self._publisher.publish(post)
@@ -61,6 +73,8 @@ class RabbitMessage:
             self._link.lose(in_words(error))
         except Exception as error:  # noqa: BLE001 - the library raises what it likes
             log.debug("broker.settle_too_late", queue=self.queue, error=in_words(error))
+        finally:
+            self._on_settled(self)
 
     async def _acknowledged(self) -> None:
         await self._link.channel.basic_ack(self._tag)

@@ -1,65 +1,45 @@
-"""The consumers of one link, from its dialling to its loss. A session is never repaired: the next one replaces it."""
+"""The subscriptions of one link, from its dialling to its loss. Never repaired: the next session replaces it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelNotFoundEntity
 
-from runner.broker.rabbitmq.address import Address
 from runner.broker.rabbitmq.declare import declare
-from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, dial, in_words, translated
-from runner.broker.topology import Topology
-
-#: Called with the link, the worker queue and the message; must not wait.
-Receive = Callable[[Link, str, DeliveredMessage], None]
+from runner.broker.rabbitmq.intake import Intake, Places
+from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, dial, in_words, keep, translated
+from runner.broker.rabbitmq.message import RabbitMessage
+from runner.errors import BrokerUnavailable
 
 
 class Session:
     """Consumes when told to, and knows when it has become useless: ``link.lost``."""
 
-    def __init__(self, link: Link, topology: Topology, prefetch: Mapping[str, int], receive: Receive) -> None:
+    def __init__(self, link: Link, intake: Intake) -> None:
         self.link = link
-        self._topology = topology
-        self._prefetch = prefetch
-        self._receive = receive
+        self._intake = intake
+        self._places = Places(intake.prefetch, intake.start)
+        self._on = False
         self._tags: dict[str, str] = {}
         self._changing = asyncio.Lock()
         link.channel.on_consumer_cancel_callbacks.add(self._on_server_cancel)
 
     @property
     def consuming(self) -> bool:
-        return self.link.alive and len(self._tags) == len(self._prefetch)
+        return self.link.alive and self._on
 
-    async def switch(self, on: bool) -> None:
-        """Consume, or cease to with the channel kept open. A failure is not raised: it ends the session."""
-        async with self._changing:
-            try:
-                await (self._consume() if on else self._cease())
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the session
-                self.link.lose(in_words(error))
-            except BaseException:
-                self.link.lose("cancelled in the middle of a request")
-                raise
+    async def switch(self, *, on: bool) -> None:
+        """Subscribe, or cancel with the channel kept open. A failure is not raised: it ends the session."""
+        await self._change(self._subscribe if on else self._unsubscribe)
 
     async def check(self) -> None:
-        """Ask the broker whether our queues are there and consumed; if not, the session is over."""
-        try:
-            async with self.link.spare() as channel:
-                for queue in tuple(self._tags):
-                    name = self._topology.queue(queue)
-                    found = await bounded(ANSWER_TIMEOUT, channel.queue_declare(name, passive=True))
-                    if not found.consumer_count and queue in self._tags:
-                        self.link.lose(f"nobody consumes queue {name!r} any more")
-        except ChannelNotFoundEntity:
-            self.link.lose("a queue is missing")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the session
-            self.link.lose(in_words(error))
+        """Make sure that the broker knows us as its consumer; if it does not, the session is over."""
+        await self._change(self._renew)
 
     async def watch(self, every: float) -> str:
         """Check from time to time, not at the same moment as other workers; returns why the session was lost."""
@@ -73,44 +53,105 @@ class Session:
     async def close(self) -> None:
         """No more deliveries, then goodbye: what was not settled goes back."""
         if self.link.alive:
-            await self.switch(False)
+            await self.switch(on=False)
         await self.link.close()
 
-    async def _consume(self) -> None:
-        for queue, count in self._prefetch.items():
-            if queue not in self._tags:
-                # Applies to the consumers that start after it, each by itself.
-                await bounded(ANSWER_TIMEOUT, self.link.channel.basic_qos(prefetch_count=count))
-                callback = partial(self._hand_over, queue)
-                name = self._topology.queue(queue)
-                started = await bounded(ANSWER_TIMEOUT, self.link.channel.basic_consume(name, callback))
-                self._tags[queue] = str(started.consumer_tag)
+    async def _change(self, change: Callable[[], Awaitable[None]]) -> None:
+        async with self._changing:
+            try:
+                await change()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the session
+                self.link.lose(in_words(error))
+            except BaseException:
+                self.link.lose("cancelled in the middle of a request")
+                raise
 
-    async def _cease(self) -> None:
-        while self._tags:
-            _, tag = self._tags.popitem()
-            await bounded(ANSWER_TIMEOUT, self.link.channel.basic_cancel(tag))
+    async def _subscribe(self) -> None:
+        for queue in self._intake.prefetch:
+            # A full one would hoard what others could take; it follows when something of it is settled.
+            if queue not in self._tags and not self._places.full(queue):
+                self._tags[queue] = await self._consume(queue)
+        self._on = True
+
+    async def _unsubscribe(self) -> None:
+        self._on = False
+        for queue in tuple(self._tags):
+            await self._cancel(queue)
+
+    async def _renew(self) -> None:
+        """A subscription with nothing in hand may be deaf, so it is made anew; one at work is asked after.
+
+        Asking is not enough. When a queue is deleted and declared again at once, RabbitMQ 3.10 counts us as
+        the consumer of the new queue, marks as many messages as our prefetch as delivered to us, and delivers
+        none. (Those come back when the channel closes; the store publishes them again before that.)
+        """
+        for queue in tuple(self._tags):
+            if self._places.idle(queue):
+                await self._cancel(queue)
+                self._tags[queue] = await self._consume(queue)
+            else:
+                await self._ask_after(queue)
+
+    async def _consume(self, queue: str) -> str:
+        """Returns the consumer's tag."""
+        channel, name = self.link.channel, self._intake.topology.queue(queue)
+        # Applies to the consumers that start after it, each by itself.
+        await bounded(ANSWER_TIMEOUT, channel.basic_qos(prefetch_count=self._intake.prefetch[queue]))
+        try:
+            started = await bounded(ANSWER_TIMEOUT, channel.basic_consume(name, partial(self._hand_over, queue)))
+        except TimeoutError:
+            # All that is seen of a quorum queue without a leader: declaring it still works.
+            raise TimeoutError(f"queue {name!r} does not answer: if it lost its leader for good, delete it") from None
+        return str(started.consumer_tag)
+
+    async def _cancel(self, queue: str) -> None:
+        await bounded(ANSWER_TIMEOUT, self.link.channel.basic_cancel(self._tags.pop(queue)))
+
+    async def _ask_after(self, queue: str) -> None:
+        name = self._intake.topology.queue(queue)
+        async with self.link.spare() as channel:
+            found = await bounded(ANSWER_TIMEOUT, channel.queue_declare(name, passive=True))
+        if not found.consumer_count:
+            self.link.lose(f"nobody consumes queue {name!r} any more")
 
     async def _hand_over(self, queue: str, message: DeliveredMessage) -> None:
         """The library's callback. It cancels its callbacks when the channel closes, so nothing is done in here."""
-        self._receive(self.link, queue, message)
+        self._places.admit(
+            RabbitMessage(
+                self.link,
+                queue,
+                message,
+                publisher=self._intake.publisher,
+                topology=self._intake.topology,
+                on_settled=self._on_settled,
+            )
+        )
+
+    def _on_settled(self, message: RabbitMessage) -> None:
+        self._places.release(message)
+        if self.consuming and message.queue not in self._tags:
+            keep(asyncio.get_running_loop().create_task(self._change(self._catch_up)))
+
+    async def _catch_up(self) -> None:
+        if self._on:
+            await self._subscribe()
 
     def _on_server_cancel(self, frame: spec.Basic.Cancel) -> None:
         self.link.lose(f"the server cancelled consumer {frame.consumer_tag}: was its queue deleted?")
 
 
-async def begin(
-    address: Address, topology: Topology, prefetch: Mapping[str, int], receive: Receive, consuming: Callable[[], bool]
-) -> Session:
+async def begin(intake: Intake, wanted: Callable[[], bool]) -> Session:
     """A session that consumes, if it is to. Raises BrokerUnavailable or ConfigError."""
-    with translated(address, "consume from"):
-        link = await dial(address, "consumer")
+    with translated(intake.address, "consume from"):
+        link = await dial(intake.address, "consumer")
         try:
-            await declare(link, topology.plan(*prefetch))
-            session = Session(link, topology, prefetch, receive)
-            await session.switch(consuming())
+            await declare(link, intake.topology.plan(*intake.prefetch))
+            session = Session(link, intake)
+            await session.switch(on=wanted())
             if not link.alive:
-                raise ConnectionError(link.lost.result())
+                raise BrokerUnavailable(
+                    f"cannot consume from RabbitMQ at {intake.address.masked}: {link.lost.result()}"
+                )
         except BaseException:
             link.drop()
             raise
