@@ -48,7 +48,7 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def id_from_key(workflow: str, key: str) -> str:
+def id_from_key(workflow: str, key: object) -> str:
     """The execution id of an idempotency key: the same on every machine, another for every pair.
 
     Raises UsageError for a key that is not text or cannot be stored.

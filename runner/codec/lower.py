@@ -9,9 +9,8 @@ from __future__ import annotations
 import collections
 import collections.abc
 import enum
-import inspect
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,36 +29,26 @@ _Write = Callable[["Lowering", Any, int], Any]
 
 
 class Lowering:
-    """One pass over a value. ``sort``: dicts by key, for a digest. ``careful``: look into every text."""
+    """One pass over a value. ``sort``: dicts by key, for a digest. ``careful``: look into every text.
 
-    __slots__ = ("careful", "hashed", "nodes", "sort")
+    ``exact`` afterwards: the plain value is of the same types as the value, and needs no hint to come back.
+    """
+
+    __slots__ = ("exact", "hashed", "native", "nodes", "sort")
 
     def __init__(self, *, sort: bool = False, careful: bool = False) -> None:
+        self.native = frozenset[type]() if careful else NATIVE
+        self.exact = True
         self.nodes = 1
         self.hashed = 0  # > 0: inside a set or a key
         self.sort = sort
-        self.careful = careful
 
     def value(self, value: Any, depth: int = 1) -> Any:
         """Raises Misfit, with the path, for what cannot be stored."""
-        kind = type(value)
-        if kind in NATIVE:
-            if self.careful and kind is str:
-                _check_text(value)
+        kind: Any = type(value)
+        if kind in self.native:
             return value
-        return _writer(kind)(self, value, depth)
-
-    def items(self, values: list[Any] | tuple[Any, ...], depth: int) -> Any:
-        self.enter(len(values), depth)
-        if self.flat(values):
-            return values
-        lowered: list[Any] = []
-        for index, item in enumerate(values):
-            try:
-                lowered.append(self.value(item, depth + 1))
-            except Misfit as misfit:
-                raise misfit.within(f"[{index}]")  # noqa: B904 - the same one, on its way out
-        return lowered
+        return (_WRITERS.get(kind) or _writer(kind))(self, value, depth)
 
     def enter(self, children: int, depth: int) -> None:
         self.nodes += children
@@ -70,10 +59,14 @@ class Lowering:
 
     def flat(self, values: Iterable[Any]) -> bool:
         """True when nothing among ``values`` needs a look of its own: the common case, at C speed."""
-        return not self.careful and NATIVE.issuperset(map(type, values))
+        return self.native.issuperset(map(type, values))
 
 
-def _check_text(text: str) -> None:
+def _keep(_: Lowering, value: Any, __: int) -> Any:
+    return value
+
+
+def _text(_: Lowering, text: str, __: int) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -81,28 +74,49 @@ def _check_text(text: str) -> None:
             f"a text with half of a surrogate pair (at {error.start}) is no Unicode; "
             "encode it to bytes, e.g. with os.fsencode"
         ) from None
+    return text
 
 
-def _list(lowering: Lowering, value: list[Any], depth: int) -> Any:
-    return lowering.items(value, depth)
+def _list(lowering: Lowering, value: Sequence[Any], depth: int) -> Sequence[Any]:
+    lowering.enter(len(value), depth)
+    if lowering.flat(value):
+        return value
+    lowered: list[Any] = []
+    for index, item in enumerate(value):
+        try:
+            lowered.append(item if type(item) in lowering.native else lowering.value(item, depth + 1))
+        except Misfit as misfit:
+            raise misfit.within(f"[{index}]")  # noqa: B904 - the same one, on its way out
+    return lowered
 
 
 def _tuple(lowering: Lowering, value: tuple[Any, ...], depth: int) -> list[Any]:
     lowering.enter(1, depth)
-    return [TUPLE, *lowering.items(value, depth)]
+    return [TUPLE, *_list(lowering, value, depth)]
 
 
 def _dict(lowering: Lowering, value: dict[Any, Any], depth: int) -> Any:
     lowering.enter(2 * len(value), depth)
-    keys = list(value) if lowering.flat(value) else _hashables(lowering, value, depth + 1, "key")
-    values = list(value.values())
-    if not lowering.flat(values):
-        for index, (key, item) in enumerate(value.items()):
-            try:
-                values[index] = lowering.value(item, depth + 1)
-            except Misfit as misfit:
-                raise misfit.within(key_step(key))  # noqa: B904
-    pairs = list(zip(keys, values, strict=True))
+    if lowering.sort or not lowering.flat(value):
+        return _with_keys(lowering, value, _values(lowering, value, depth), depth)
+    check_hashes(value)
+    return value if lowering.flat(value.values()) else _values(lowering, value, depth)
+
+
+def _values(lowering: Lowering, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+    lowered = {}
+    for key, item in value.items():
+        try:
+            lowered[key] = item if type(item) in lowering.native else lowering.value(item, depth + 1)
+        except Misfit as misfit:
+            raise misfit.within(key_step(key))  # noqa: B904
+    return lowered
+
+
+def _with_keys(lowering: Lowering, value: dict[Any, Any], values: dict[Any, Any], depth: int) -> Any:
+    """For keys that need a look of their own, or an order."""
+    keys = _hashables(lowering, value, depth + 1, "key")
+    pairs = list(zip(keys, values.values(), strict=True))
     if lowering.sort:
         pairs.sort(key=lambda pair: pack(pair[0]))
     if list not in map(type, keys):
@@ -134,31 +148,41 @@ def _hashables(lowering: Lowering, values: collections.abc.Collection[Any], dept
         raise misfit.within(f"<{role}>")  # noqa: B904
     lowering.hashed -= 1
     # An enum member and its value are two keys before, and would be one after.
-    if len({value if kind in NATIVE else (kind, pack(value)) for value in lowered if (kind := type(value))}) < len(lowered):
+    if len({value if kind in NATIVE else (kind, pack(value)) for value in lowered if (kind := type(value))}) < len(
+        lowered
+    ):
         raise Misfit(f"holds a {role} twice once enum members are stored as their values; use one of both")
     return lowered
 
 
 def _shaped(shape: Shape) -> _Write:
+    tag = {} if shape.tag is None else dict([shape.tag])
+    names = [(field.wire, field.attr) for field in shape.fields]
+
     def write(lowering: Lowering, value: Any, depth: int) -> Any:
-        fields = {} if shape.tag is None else dict([shape.tag])
-        for field in shape.fields:
-            try:
-                fields[field.wire] = getattr(value, field.attr)
-            except AttributeError:
-                raise Misfit("has no value").within(f".{field.attr}") from None
+        try:
+            fields = tag | {wire: getattr(value, attr) for wire, attr in names}
+        except AttributeError as error:
+            raise Misfit(f"a field of {type_name(shape.cls)} has no value: {error}") from None
         return _map(lowering, fields, depth)
 
     return write
 
 
+def _named_tuple(lowering: Lowering, value: tuple[Any, ...], depth: int) -> list[Any]:
+    lowering.exact = False
+    return _tuple(lowering, value, depth)
+
+
 def _map(lowering: Lowering, fields: dict[str, Any], depth: int) -> Any:
+    lowering.exact = False
     if lowering.hashed:
         raise Misfit("an object with fields cannot be a key or a member of a set; use a list or a tuple")
     return _dict(lowering, fields, depth)
 
 
 def _model(lowering: Lowering, value: Any, depth: int) -> Any:
+    lowering.exact = False
     # round_trip leaves out computed fields: the model could not be built from them.
     try:
         dumped = value.model_dump(mode="python", round_trip=True)
@@ -168,6 +192,7 @@ def _model(lowering: Lowering, value: Any, depth: int) -> Any:
 
 
 def _enum(lowering: Lowering, value: enum.Enum, depth: int) -> Any:
+    lowering.exact = False
     return lowering.value(value.value, depth)
 
 
@@ -176,14 +201,19 @@ def _scalar(kind: type) -> _Write:
     return lambda _, value, __: ExtType(code, write(value))
 
 
-_WRITERS: dict[type, _Write] = {list: _list, tuple: _tuple, dict: _dict, set: _set, frozenset: _frozenset}
-_WRITERS |= {kind: _scalar(kind) for kind in WRITERS}
+_WRITERS: dict[type, _Write] = {
+    **{kind: _text if kind is str else _keep for kind in NATIVE},
+    **{kind: _scalar(kind) for kind in WRITERS},
+    list: _list,
+    tuple: _tuple,
+    dict: _dict,
+    set: _set,
+    frozenset: _frozenset,
+}
 
 
 @lru_cache(maxsize=4096)
-def _writer(kind: type) -> _Write:
-    if kind in _WRITERS:
-        return _WRITERS[kind]
+def _writer(kind: Any) -> _Write:
     if issubclass(kind, enum.Enum):
         return _enum
     if pydantic_model(kind):
@@ -191,7 +221,7 @@ def _writer(kind: type) -> _Write:
     shape = shape_of(kind)
     if shape is None:
         return _refuse
-    return _tuple if shape.positional else _shaped(shape)
+    return _named_tuple if shape.positional else _shaped(shape)
 
 
 def _refuse(_: Lowering, value: Any, __: int) -> Any:
@@ -199,29 +229,21 @@ def _refuse(_: Lowering, value: Any, __: int) -> Any:
 
 
 _CONVERTIBLE = (dict, list, tuple, set, frozenset, str, bytes, int, float)
-_ITERABLES = (
-    range,
-    collections.deque,
-    collections.abc.Iterator,
-    collections.abc.KeysView,
-    collections.abc.ValuesView,
-    collections.abc.ItemsView,
+_VIEWS = (collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView)
+_CURES: tuple[tuple[Any, str], ...] = (
+    (collections.abc.Awaitable, "await it first"),
+    ((range, collections.deque, collections.abc.Iterator, *_VIEWS), "convert it with list(...) first"),
+    (memoryview, "convert it with bytes(...) first"),
+    (pathlib.PurePath, "convert it with str(...) first"),
+    (BaseException, "raise it, or return its text"),
 )
 
 
 def _cure(value: Any) -> str:
-    if inspect.isawaitable(value):
-        return "await it first"
-    for base in _CONVERTIBLE:
+    for base in (*_CONVERTIBLE, *WRITERS):
         if isinstance(value, base):
-            return f"it would come back as a plain {base.__name__}: convert it with {base.__name__}(...) first"
-    for base in WRITERS:
-        if isinstance(value, base):
-            return f"it would come back as a plain {base.__name__}: make it one first"
-    if isinstance(value, _ITERABLES):
-        return "convert it with list(...) first"
-    if isinstance(value, memoryview):
-        return "convert it with bytes(...) first"
-    if isinstance(value, pathlib.PurePath):
-        return "convert it with str(...) first"
+            return f"it would come back as a plain {base.__name__}: make it one with {base.__name__}(...) first"
+    for kinds, cure in _CURES:
+        if isinstance(value, kinds):
+            return cure
     return "return a dataclass, a pydantic, msgspec or attrs model, or plain values"

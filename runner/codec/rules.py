@@ -17,7 +17,7 @@ import msgspec
 
 from runner.codec.lower import Lowering
 from runner.codec.misfit import Misfit, key_step, type_name
-from runner.codec.shapes import Field, Shape
+from runner.codec.shapes import Shape
 from runner.codec.wire import pack
 
 #: What the unions of one reading have decided already, by value and union.
@@ -71,6 +71,18 @@ def scalar(cls: type, *also: type) -> Rule:
         raise needed(cls, value)
 
     return Rule(apply, passes)
+
+
+NONE = scalar(type(None))
+
+
+def optional(rule: Rule) -> Rule:
+    """Or None."""
+
+    def apply(value: Any, memo: Memo) -> Any:
+        return None if value is None else rule.apply(value, memo)
+
+    return Rule(apply, rule.passes | NONE.passes, rule.literal)
 
 
 def from_text(cls: type, *also: type) -> Rule:
@@ -212,7 +224,7 @@ def _check_present(required: Iterable[str], value: Mapping[Any, Any]) -> None:
 
 def shaped(shape: Shape, hints: Mapping[str, Rule]) -> Rule:
     """Classes with named fields, from a map."""
-    rules = [(field, hints.get(field.attr, KEEP)) for field in shape.fields]
+    plan = [(field, hints.get(field.attr, KEEP)) for field in shape.fields]
     required = [field.wire for field in shape.fields if field.required]
 
     def apply(value: Any, memo: Memo) -> Any:
@@ -220,16 +232,26 @@ def shaped(shape: Shape, hints: Mapping[str, Rule]) -> Rule:
             raise needed(shape.cls, value)
         _check_tag(shape, value)
         _check_present(required, value)
-        given = [
-            (field, _at(f".{field.wire}", rule, value[field.wire], memo)) for field, rule in rules if field.wire in value
-        ]
-        return _build(shape.cls, given)
+        arguments: dict[str, Any] = {}
+        later: dict[str, Any] = {}
+        for field, rule in plan:
+            if field.wire in value:
+                item = value[field.wire]
+                if type(item) not in rule.passes:
+                    item = _at(f".{field.wire}", rule, item, memo)
+                if field.argument is None:
+                    later[field.attr] = item
+                else:
+                    arguments[field.argument] = item
+        return _build(shape.cls, arguments, later)
 
     return Rule(apply)
 
 
 def _check_tag(shape: Shape, value: dict[Any, Any]) -> None:
     tag = shape.tag
+    if tag is None and not shape.closed:
+        return
     if tag is not None and value.get(tag[0], tag[1]) != tag[1]:
         raise Misfit(f"{tag[1]!r} is needed").within(f".{tag[0]}")
     if shape.closed:
@@ -238,12 +260,11 @@ def _check_tag(shape: Shape, value: dict[Any, Any]) -> None:
             raise Misfit(f"{type_name(shape.cls)} has no such field").within(key_step(name))
 
 
-def _build(cls: type, given: Sequence[tuple[Field, Any]]) -> Any:
+def _build(cls: type, arguments: Mapping[str, Any], later: Mapping[str, Any]) -> Any:
     try:
-        built = cls(**{field.argument: value for field, value in given if field.argument is not None})
-        for field, value in given:
-            if field.argument is None:
-                object.__setattr__(built, field.attr, value)  # past a frozen class's own
+        built = cls(**arguments)
+        for attr, value in later.items():
+            object.__setattr__(built, attr, value)  # past a frozen class's own
     except Exception as error:
         raise Misfit(f"{type_name(cls)} refuses these fields: {type(error).__name__}: {str(error)[:200]}") from error
     return built
@@ -264,7 +285,7 @@ def named_tuple(shape: Shape, hints: Mapping[str, Rule]) -> Rule:
 
 
 def model(cls: Any) -> Rule:
-    """pydantic's own validation."""
+    """Models of pydantic, by their own validation."""
 
     def apply(value: Any, _: Memo) -> Any:
         try:

@@ -39,7 +39,9 @@ def check_bytes(before: Any, after: Any) -> None:
                 check_bytes(one, other)
             except Misfit as misfit:
                 raise misfit.within(step)  # noqa: B904
-    raise Misfit("comes back changed; leave it as it is in __init__, __post_init__ and validators, or store it otherwise")
+    raise Misfit(
+        "comes back changed; leave it as it is in __init__, __post_init__ and validators, or store it otherwise"
+    )
 
 
 def _stored(value: Any) -> bytes:
@@ -55,7 +57,8 @@ def _children(before: Any, after: Any) -> Iterable[tuple[str, Any, Any]]:
         case set() | frozenset():
             ordered = (sorted(members, key=_stored) for members in (before, after))
             return (("<member>", one, other) for one, other in zip(*ordered, strict=False))
-    return _fields(before, after)
+        case _:
+            return _fields(before, after)
 
 
 def _dict_children(before: dict[Any, Any], after: dict[Any, Any]) -> Iterable[tuple[str, Any, Any]]:
@@ -65,7 +68,7 @@ def _dict_children(before: dict[Any, Any], after: dict[Any, Any]) -> Iterable[tu
 
 
 def _fields(before: Any, after: Any) -> Iterable[tuple[str, Any, Any]]:
-    kind = type(before)
+    kind: Any = type(before)
     if pydantic_model(kind):
         names = [*kind.model_fields, *(before.model_extra or ())]
     else:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -62,10 +63,18 @@ def _clock_text(value: datetime | time) -> bytes:
         return (value.isoformat() + fold).encode()
     if type(zone) is timezone:
         return (value.isoformat() + fold + _zone_name(zone)).encode()
+    if _from_pydantic(zone):
+        return (value.isoformat() + fold).encode()
     key = zone.key if type(zone) is ZoneInfo else None
     if key is None or _ZONE_KEY.fullmatch(key) is None:
         raise Misfit(f"a time zone of type {type_name(type(zone))} cannot be stored; use zoneinfo.ZoneInfo(key) or UTC")
     return f"{value.replace(tzinfo=None).isoformat()}{fold}@{key}".encode()
+
+
+def _from_pydantic(zone: tzinfo) -> bool:
+    """A fixed offset as pydantic makes them, in every datetime that it parsed: comes back as the standard one."""
+    module = sys.modules.get("pydantic_core")
+    return module is not None and type(zone) is module.TzInfo
 
 
 def _zone_name(zone: timezone) -> str:
@@ -126,4 +135,4 @@ _TABLE: tuple[tuple[type, int, Callable[[Any], bytes], Callable[[bytes], Any]], 
 #: Exact type -> its code and how its data is written.
 WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {cls: (code, write) for cls, code, write, _ in _TABLE}
 #: Code -> how its data is read.
-READERS: dict[int, Callable[[bytes], Any]] = {_INT: _read_int} | {code: read for _, code, _, read in _TABLE}
+READERS: dict[int, Callable[[bytes], Any]] = {_INT: _read_int, **{code: read for _, code, _, read in _TABLE}}

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from runner.codec import rules
 from runner.codec.hints import field_hints, substitute
-from runner.codec.rules import KEEP, Memo, Rule
+from runner.codec.rules import KEEP, NONE, Memo, Rule
 from runner.codec.shapes import pydantic_model, shape_of
 from runner.codec.unions import one_rule_of
 
@@ -24,7 +24,8 @@ _SCALARS: dict[Any, Rule] = {
     Any: KEEP,
     object: KEEP,
     inspect.Parameter.empty: KEEP,
-    type(None): rules.scalar(type(None)),
+    None: NONE,
+    type(None): NONE,
     bool: rules.scalar(bool),
     int: rules.scalar(int, bool),
     float: rules.scalar(float, int, bool),
@@ -64,23 +65,27 @@ def _cached(hint: Any) -> Rule:
 
 
 def _rule(hint: Any) -> Rule:
-    if hint is None:
-        return _SCALARS[type(None)]
-    if isinstance(hint, collections.abc.Hashable) and hint in _SCALARS:
-        return _SCALARS[hint]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in _WRAPPERS:
         return rule_of(arguments[0])
+    if origin is None and hint in _SCALARS:
+        return _SCALARS[hint]
     if origin is typing.Literal:
         return rules.one_of(arguments)
     if origin is typing.Union or isinstance(hint, types.UnionType):
-        return one_rule_of([_later(argument) for argument in arguments], _said(arguments))
+        return _union(arguments)
     if isinstance(hint, typing.NewType):
         return rule_of(hint.__supertype__)
     if hasattr(origin or hint, "__value__"):  # `type Name = ...`
         return rule_of(_alias(hint, origin, arguments))
     cls = origin or hint
     return _class_rule(hint, cls, arguments) if isinstance(cls, type) else KEEP
+
+
+def _union(arguments: tuple[Any, ...]) -> Rule:
+    members = [argument for argument in arguments if argument is not type(None)]
+    rule = one_rule_of([_inner(member) for member in members], _said(arguments)) if members[1:] else _inner(members[0])
+    return rule if len(members) == len(arguments) else rules.optional(rule)
 
 
 def _said(arguments: tuple[Any, ...]) -> str:
@@ -93,16 +98,30 @@ def _alias(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Any:
     return substitute(origin.__value__, dict(zip(origin.__type_params__, arguments, strict=False)))
 
 
+def _inner(hint: Any) -> Rule:
+    """The rule of a hint within another one. Classes and aliases may name themselves, as trees do: later."""
+    cls = typing.get_origin(hint) or hint
+    if hasattr(cls, "__value__") or (isinstance(cls, type) and cls not in _SCALARS and not _plain_container(cls)):
+        return _later(hint)
+    return rule_of(hint)
+
+
+def _plain_container(cls: type) -> bool:
+    return cls.__module__ in ("builtins", "collections.abc") or issubclass(cls, enum.Enum)
+
+
 def _later(hint: Any) -> Rule:
-    """A rule that is made when it is first used: hints may name themselves, as trees do."""
-    if isinstance(hint, collections.abc.Hashable) and hint in _SCALARS:
-        return _SCALARS[hint]
-    origin = typing.get_origin(hint)
-    literal = origin is typing.Literal or (isinstance(hint, type) and issubclass(hint, enum.Enum))
-    return Rule(lambda value, memo: rule_of(hint).apply(value, memo), literal=literal)
+    made: list[Rule] = []
+
+    def apply(value: Any, memo: Memo) -> Any:
+        if not made:
+            made.append(rule_of(hint))
+        return made[0].apply(value, memo)
+
+    return Rule(apply)
 
 
-def _class_rule(hint: Any, cls: type, arguments: tuple[Any, ...]) -> Rule:
+def _class_rule(hint: Any, cls: Any, arguments: tuple[Any, ...]) -> Rule:
     if issubclass(cls, enum.Enum):
         return rules.member_of(cls)
     if pydantic_model(cls):
@@ -112,7 +131,7 @@ def _class_rule(hint: Any, cls: type, arguments: tuple[Any, ...]) -> Rule:
     shape = shape_of(cls)
     if shape is not None:
         make = rules.named_tuple if shape.positional else rules.shaped
-        return make(shape, {name: _later(it) for name, it in field_hints(hint).items()})
+        return make(shape, {name: _inner(it) for name, it in field_hints(hint).items()})
     return _container_rule(cls, arguments)
 
 
@@ -121,7 +140,7 @@ def _typed_dict(hint: Any, cls: Any) -> Rule:
     optional = {name for name, it in hints.items() if typing.get_origin(it) is typing.NotRequired}
     asked = {name for name, it in hints.items() if typing.get_origin(it) is typing.Required}
     return rules.typed_dict(
-        {name: _later(it) for name, it in hints.items()}, frozenset((cls.__required_keys__ | asked) - optional)
+        {name: _inner(it) for name, it in hints.items()}, frozenset((cls.__required_keys__ | asked) - optional)
     )
 
 
@@ -130,9 +149,9 @@ def _container_rule(cls: type, arguments: tuple[Any, ...]) -> Rule:
         return _tuple(arguments)
     if issubclass(cls, collections.abc.Mapping) and (cls is dict or inspect.isabstract(cls)):
         key, item = arguments if len(arguments) == 2 else (Any, Any)
-        return rules.mapping(cls, _later(key), _later(item))
+        return rules.mapping(cls, _inner(key), _inner(item))
     if cls in _BUILD or (issubclass(cls, collections.abc.Iterable) and inspect.isabstract(cls)):
-        return rules.elements(cls, _later(arguments[0]) if len(arguments) == 1 else KEEP, build=_build_of(cls))
+        return rules.elements(cls, _inner(arguments[0]) if len(arguments) == 1 else KEEP, build=_build_of(cls))
     return rules.instance_of(cls)
 
 
@@ -140,8 +159,8 @@ def _tuple(arguments: tuple[Any, ...]) -> Rule:
     if not arguments or any(typing.get_origin(argument) is typing.Unpack for argument in arguments):
         return rules.elements(tuple, KEEP, build=tuple)
     if len(arguments) == 2 and arguments[1] is ...:
-        return rules.elements(tuple, _later(arguments[0]), build=tuple)
-    return rules.fixed([_later(argument) for argument in arguments])
+        return rules.elements(tuple, _inner(arguments[0]), build=tuple)
+    return rules.fixed([_inner(argument) for argument in arguments])
 
 
 _BUILD: dict[type, Callable[[Any], Any] | None] = {list: None, set: set, frozenset: frozenset}

@@ -23,8 +23,6 @@ def one_rule_of(rules: Sequence[Rule], said: str) -> Rule:
     """``said``: the union as messages call it."""
     passes = frozenset[type]().union(*(rule.passes for rule in rules))
     literal = any(rule.literal for rule in rules)
-    if len(rules) == 1:
-        return rules[0]
 
     def apply(value: Any, memo: Memo) -> Any:
         if not literal and type(value) in passes:

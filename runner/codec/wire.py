@@ -7,6 +7,7 @@ An array whose first member is a *mark* is no list: ``t`` a tuple, ``s`` a set, 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ TUPLE, SET, FROZENSET, DICT = (ExtType(MARK, kind) for kind in (b"t", b"s", b"f"
 _LEAVES = bytes(set(range(256)) - set(CONTAINER_HEADS) - set(EXT_HEADS))
 # msgpack makes Timestamps of extension type -1 by itself, without asking the hook.
 _TIMESTAMP = re.compile(rb"\xd6\xff|\xd7\xff|\xc7\x0c\xff")
-_UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, OSError)
+_UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
 
 
 def pack(plain: object) -> bytes:
@@ -32,20 +33,22 @@ def pack(plain: object) -> bytes:
 
 
 def unpack(blob: bytes) -> Any:
-    """The value that was packed. Raises Misfit when it is over a limit or was never packed here."""
+    """The value that was packed. Raises Misfit when it is over a limit or was never packed here.
+
+    Without extension types no hooks are needed: the keys that are left (texts, and numbers of 64
+    bits, of which few share a hash) cannot be made to collide.
+    """
     try:
         heads = blob.translate(None, _LEAVES)
-        if len(heads) > MAX_DEPTH or len(blob) > MAX_NODES or _TIMESTAMP.search(blob):
+        has_ext = bool(heads.translate(None, CONTAINER_HEADS))
+        if len(heads) > MAX_DEPTH or len(blob) > MAX_NODES or (has_ext and _TIMESTAMP.search(blob)):
             scan(blob)
-        return _read(blob, has_ext=bool(heads.translate(None, CONTAINER_HEADS)))
+        return _read(blob) if has_ext else unpackb(blob, strict_map_key=False)
     except _UNREADABLE as error:
         raise Misfit(f"the stored bytes cannot be read ({type(error).__name__})") from error
 
 
-def _read(blob: bytes, *, has_ext: bool) -> Any:
-    if not has_ext:
-        # Keys of such maps cannot be made to collide: too few 64-bit numbers share a hash.
-        return unpackb(blob, strict_map_key=False)
+def _read(blob: bytes) -> Any:
     reader = _Reader()
     value = unpackb(
         blob,
