@@ -141,7 +141,7 @@ class Client:
         Overloaded, StoreUnavailable (it may have started: repeat with the same key).
         """
         definition = await self._definition(workflow)
-        start = make_start(definition, input, **options)
+        start = make_start(definition, input, plain=isinstance(workflow, str), **options)
         (started,) = await self.store.start([start])
         check_conflict(start, started, options.get("on_conflict", "return"))
         await self._publish([started.wake])
@@ -166,7 +166,9 @@ class Client:
         if len(keys) != len(items):
             raise UsageError(f"start_many: {len(items)} inputs but {len(keys)} idempotency_keys")
         starts = [
-            make_start(definition, item, idempotency_key=key, timeout=timeout, queue=queue)
+            make_start(
+                definition, item, idempotency_key=key, timeout=timeout, queue=queue, plain=isinstance(workflow, str)
+            )
             for item, key in zip(items, keys, strict=True)
         ]
         for first in range(0, len(starts), BATCH):

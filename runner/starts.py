@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from typing import Any, Literal
 
-from runner.codec import digest, roundtrip
+from runner.codec import decode, digest, encode, roundtrip
 from runner.core.retry import Duration
 from runner.durations import to_moment_ms, to_ms
 from runner.errors import ConflictingStart, UsageError
@@ -28,8 +28,12 @@ def make_start(
     delay: Duration | None = None,
     at: datetime | None = None,
     queue: str | None = None,
+    plain: bool = False,
 ) -> Start:
-    """What the store is asked for. Raises UsageError or PayloadError before anything is sent."""
+    """What the store is asked for. Raises UsageError or PayloadError before anything is sent.
+
+    ``plain``: the input may be plain data (a dict for a dataclass), as from a caller without the types.
+    """
     if id is not None and idempotency_key is not None:
         raise UsageError("give `id` or `idempotency_key`, not both: each makes the start repeatable")
     if delay is not None and at is not None:
@@ -43,7 +47,7 @@ def make_start(
         workflow=workflow.name,
         version=workflow.version,
         queue=check_queue(queue) if queue is not None else workflow.queue,
-        input=_input(workflow, input),
+        input=_input(workflow, input, plain=plain),
         digest=digest(input),
         key=idempotency_key,
         timeout_ms=workflow.timeout_ms if timeout is None else to_ms(timeout, what="timeout"),
@@ -86,8 +90,11 @@ def named_only(name: str, version: int, queue: str) -> Workflow[Any, Any]:
     )
 
 
-def _input(workflow: Workflow[Any, Any], input: Any) -> bytes:
+def _input(workflow: Workflow[Any, Any], input: Any, *, plain: bool) -> bytes:
     if not workflow.takes_input and input is not None:
         raise UsageError(f"workflow {workflow.name!r} takes no input")
-    payload, _ = roundtrip(input, workflow.input_type, what=f"input of workflow {workflow.name!r}")
+    what = f"input of workflow {workflow.name!r}"
+    if plain:
+        input = decode(encode(input, what=what), workflow.input_type, what=what)
+    payload, _ = roundtrip(input, workflow.input_type, what=what)
     return payload
