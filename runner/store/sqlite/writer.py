@@ -94,7 +94,7 @@ class Writer:
             connection = self._open()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the opener
             self.close()
-            self.opened.set_exception(_translated(error, self._where))
+            self.opened.set_exception(_not_opened(error, self._where))
         else:
             self.opened.set_result(None)
             try:
@@ -166,17 +166,30 @@ class Writer:
 
 
 def _translated(error: BaseException, where: str) -> BaseException:
-    """SQLite's errors in the project's words; anything else stays what it is."""
+    """SQLite's errors while the store works, in the project's words; anything else stays what it is."""
     match error:
         case sqlite3.Error(sqlite_errorname="SQLITE_FULL"):
             made: BaseException = DiskFull(f"no room is left for {where}: free some space; nothing was lost")
-        case sqlite3.Error(sqlite_errorname="SQLITE_CORRUPT" | "SQLITE_NOTADB"):
+        case sqlite3.Error():
+            made = StoreUnavailable(f"the store on {where} does not work: {error}")
+        case _:
+            return error
+    made.__cause__ = error
+    return made
+
+
+def _not_opened(error: BaseException, where: str) -> BaseException:
+    """Why a file could not be opened, with the cure; anything that is not SQLite's stays what it is."""
+    match error:
+        case sqlite3.Error(sqlite_errorname="SQLITE_BUSY" | "SQLITE_LOCKED" | "SQLITE_FULL"):
+            return _translated(error, where)
+        case sqlite3.Error(sqlite_errorname="SQLITE_CANTOPEN" | "SQLITE_READONLY" | "SQLITE_PERM"):
+            made = ConfigError(f"{where} cannot be opened for writing ({error}): give a file in a folder of your own")
+        case sqlite3.Error():
             made = ConfigError(
                 f"{where} is damaged or no SQLite database ({error}): restore it from a backup, "
                 f"or move it away together with its -wal and -shm files to begin with an empty one"
             )
-        case sqlite3.Error() | OSError():
-            made = StoreUnavailable(f"the store on {where} does not work: {error}")
         case _:
             return error
     made.__cause__ = error
