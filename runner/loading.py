@@ -70,8 +70,12 @@ def _import(name: str, directory: Path) -> ModuleType:
 
 
 def _no_module(name: str, missing: str, directory: Path) -> str:
-    there = f"looked in {str(directory)!r} first" if missing == name else f"{missing!r} is not there, or no package"
-    return f"there is no module {name!r}: {there} (--app-dir names another directory)"
+    package = sys.modules.get(missing.rpartition(".")[0])
+    if package is None:
+        return f"there is no module {name!r}: looked in {str(directory)!r} first (--app-dir names another directory)"
+    # Perhaps another package of this name than the one that was meant: say which.
+    places = ", ".join(map(repr, getattr(package, "__path__", []))) or f"{package.__name__!r}, which is no package"
+    return f"there is no module {missing!r} in {places} (--app-dir names another directory to look in first)"
 
 
 def _resolve(module: ModuleType, attribute: str) -> Any:
@@ -92,8 +96,8 @@ def _instead(module: ModuleType, wanted: str) -> str:
     if not apps:
         return f"; module {module.__name__!r} holds no App (a function that returns one is fine too)"
     # The nearest name first; the others may still be what was meant.
-    apps.sort(key=lambda name: name not in get_close_matches(wanted, apps, n=1, cutoff=0.0))
-    return f"; the Apps there: {', '.join(f'{module.__name__}:{name}' for name in apps)}"
+    nearest_first = get_close_matches(wanted, apps, n=len(apps), cutoff=0.0)
+    return f"; the Apps there: {', '.join(f'{module.__name__}:{name}' for name in nearest_first)}"
 
 
 def _as_app(found: Any, target: str) -> App:

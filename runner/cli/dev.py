@@ -17,7 +17,7 @@ from runner.cli.door import open_door
 from runner.cli.observed import Change, ObservedStore
 from runner.cli.options import Command, app_options, json_option, option, process_options
 from runner.cli.output import moment, put, put_json_line
-from runner.cli.stopping import Stopping
+from runner.cli.stopping import Stopping, leave_threads_behind
 from runner.cli.worker import queues_of
 from runner.errors import ConfigError
 from runner.loading import load_app
@@ -54,6 +54,7 @@ def dev(*, app: str, app_dir: Path | None, store: str, concurrency: int, as_json
     if file is None:
         raise ConfigError(f"--store {masked(store)}: `runner dev` keeps everything in a file, such as {DEV_STORE}")
     asyncio.run(_run(loaded, file, concurrency, _put_json_change if as_json else _put_change))
+    leave_threads_behind()
 
 
 async def _run(app: App, file: Path, concurrency: int, told: Callable[[Change], None]) -> None:

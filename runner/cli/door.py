@@ -56,8 +56,8 @@ class _Error(msgspec.Struct, frozen=True):
     message: str
 
 
-class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    ok: msgspec.Raw | None = None
+class _Answer(msgspec.Struct, frozen=True):
+    ok: msgspec.Raw = msgspec.Raw(b"null")
     error: _Error | None = None
 
 
@@ -305,10 +305,13 @@ class _Line:
         line = await self._reader.readline()
         if not line:
             raise _gone(self._file)
-        answer = msgspec.json.decode(line, type=_Answer)
-        if answer.error is not None:
-            raise _raised(answer.error)
-        return msgspec.json.decode(answer.ok or b"null", type=_METHODS[method][1])
+        try:
+            answer = msgspec.json.decode(line, type=_Answer)
+            if answer.error is None:
+                return msgspec.json.decode(answer.ok, type=_METHODS[method][1])
+        except msgspec.MsgspecError as error:
+            raise InfrastructureError(f"the process that holds {self._file} is of another version: {error}") from None
+        raise _raised(answer.error)
 
     async def close(self) -> None:
         self._writer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -18,6 +19,8 @@ log = structlog.get_logger("runner.process")
 
 #: Beyond the grace for leaving in good order, this long for the rest; then the process ends whatever hangs.
 MARGIN_S = 3.0
+#: Threads that have nothing left to do end within this time.
+_THREAD_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -79,3 +82,18 @@ class Stopping:
         # From a thread: what hangs may be the loop itself, or a step's thread that Python would wait for.
         log.error("process.out_of_time", grace_s=self._grace_s)
         self._leave(Exit.INTERRUPTED)
+
+
+def leave_threads_behind() -> None:
+    """End the process here when threads would keep it: a step in a thread cannot be stopped, only handed back.
+
+    To be called when all else has ended.
+    """
+    staying = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    for thread in staying:
+        thread.join(_THREAD_S / len(staying))
+    names = [thread.name for thread in staying if thread.is_alive()]
+    if names:
+        log.warning("process.threads_left_behind", threads=names)
+        sys.stdout.flush()
+        os._exit(Exit.OK)

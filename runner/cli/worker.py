@@ -28,7 +28,7 @@ from runner.cli.options import (
     option,
     process_options,
 )
-from runner.cli.stopping import Stopping
+from runner.cli.stopping import Stopping, leave_threads_behind
 from runner.errors import ConfigError
 from runner.loading import load_app
 from runner.store import Store
@@ -131,6 +131,7 @@ def worker(
     )
     backends = open_store(store_url, namespace=loaded.name), open_broker(broker_url, namespace=loaded.name)
     asyncio.run(_work(loaded, *backends, options, max_executions, in_pool=in_pool))
+    leave_threads_behind()
 
 
 def queues_of(app: App) -> tuple[str, ...]:

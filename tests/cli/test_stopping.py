@@ -1,0 +1,64 @@
+"""Being asked to leave: once, twice, three times, too early, and for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from runner.cli import stopping as module
+from runner.cli.stopping import Stopping
+
+
+async def test_once_is_in_good_order_twice_in_a_hurry_three_times_at_once():
+    left: list[int] = []
+    hurried = asyncio.Event()
+    async with asyncio.timeout(20), Stopping(60, leave=left.append) as stopping:
+        waiting = asyncio.create_task(stopping.asked(hurried.set))
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await waiting
+        assert not hurried.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        await hurried.wait()
+        assert left == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not left:
+            await asyncio.sleep(0)
+    assert left == [130]
+
+
+async def test_whoever_is_asked_while_starting_stops_starting():
+    started = False
+    async with asyncio.timeout(20), Stopping(60) as stopping:
+        stopping.ask("a change of mind")
+        await asyncio.sleep(3600)
+        started = True
+    assert not started
+
+
+async def test_a_cancel_from_elsewhere_is_not_taken_for_a_signal():
+    async def body() -> None:
+        async with Stopping(60):
+            await asyncio.sleep(3600)
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_when_the_grace_is_over_whatever_hangs_is_left(monkeypatch):
+    monkeypatch.setattr(module, "MARGIN_S", 0.1)
+    left = threading.Event()
+    codes: list[int] = []
+    async with Stopping(0.1, leave=lambda code: (codes.append(code), left.set())) as stopping:
+        stopping._waiting = True
+        stopping.ask("enough")
+        # The loop itself hangs: nothing but another thread can end this.
+        assert left.wait(20)
+    assert codes == [130]
