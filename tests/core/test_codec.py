@@ -16,7 +16,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.codec import MAX_PAYLOAD, decode, digest, encode, roundtrip
@@ -139,6 +139,7 @@ def test_a_dict_keeps_its_order():
     assert list(decode(encode({"b": 1, "a": 2, (1,): 3, "c": 4}))) == ["b", "a", (1,), "c"]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(KEYS, VALUES), max_size=6), st.randoms(use_true_random=False))
 def test_the_digest_knows_no_order(pairs, random):
     one = dict(pairs)
