@@ -1,12 +1,12 @@
 """Replies to records.
 
-What the scripts put before a blob is text: ``<at> <blob>``, and for a wait ``<deadline or -> <opened_at> <blob>``.
+What the scripts put before a blob is text: ``<at> <blob>`` for an inbox item and a heartbeat,
+``<deadline or -> <opened_at> <blob>`` for a wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import msgpack
 
@@ -84,7 +84,7 @@ def history(reply: Reply, id: str) -> History:
     now, lease_until, fields, journal, waits, inbox = reply
     return History(
         execution=execution(id, lease_until, fields),
-        entries=tuple(sorted((_entry(blob) for _, blob in pairs(journal)), key=lambda entry: entry.number)),
+        entries=tuple(sorted((Entry.unpack(blob) for _, blob in pairs(journal)), key=lambda entry: entry.number)),
         waits=tuple(_wait(id.decode(), blob) for id, blob in pairs(waits)),
         inbox=_inbox(inbox, 0),
         now=now,
@@ -155,11 +155,6 @@ def worker(reply: bytes) -> WorkerInfo:
 
 def counts(flat: Sequence[Reply]) -> dict[str, int]:
     return {name.decode(): count for name, count in pairs(flat)}
-
-
-def _entry(value: bytes) -> Entry:
-    at, _, blob = value.partition(b" ")
-    return replace(Entry.unpack(blob), at=int(at))
 
 
 def _wait(id: str, value: bytes) -> Wait:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import msgpack
 
@@ -87,8 +86,7 @@ def _end(end: End | None) -> tuple[str, bytes, int]:
 
 
 def _entry(entry: Entry) -> tuple[Word, ...]:
-    # Without its time, which the store gives: the same outcome must be the same bytes whenever it comes.
-    return entry.id, replace(entry, at=0).pack()
+    return entry.id, entry.pack()
 
 
 def _open(wait: Open) -> tuple[Word, ...]:

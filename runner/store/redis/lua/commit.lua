@@ -59,22 +59,22 @@ if r.nonce ~= nonce or count <= r.count then
   return { 'lost' }
 end
 
--- The journal keeps "<at> <blob>": the time is the store's, the blob the worker's.
+-- A line of the journal never changes: the same one again is no write, another one under its id is refused.
 local recorded, added = {}, {}
 for _, row in ipairs(entries) do
   local entry, content = row[1], row[2]
   local kept = recorded[entry] or call('HGET', JOURNAL, entry)
   if not kept then
-    recorded[entry] = '0 ' .. content
+    recorded[entry] = content
     added[#added + 1] = row
-  elseif string.sub(kept, string.find(kept, ' ', 1, true) + 1) ~= content then
+  elseif kept ~= content then
     return { 'conflict', entry }
   end
 end
 
 local function record_entries()
   for _, row in ipairs(added) do
-    call('HSET', JOURNAL, row[1], string.format('%.0f ', now) .. row[2])
+    call('HSET', JOURNAL, row[1], row[2])
   end
   for _, row in ipairs(entries) do
     call('HDEL', WAITS, row[1])
