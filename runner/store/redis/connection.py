@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from redis import Redis
@@ -20,23 +20,20 @@ from redis.retry import Retry
 from runner.errors import ConfigError
 from runner.store.redis.failures import reason
 from runner.store.redis.scripts import Script
+from runner.urls import masked
 
 log = structlog.get_logger("runner.store.redis")
 
 SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
 
+_URL_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password"})
+#: Other ways to write what we do anyway.
+_URL_SETTINGS = frozenset({("ssl_cert_reqs", "required"), ("ssl_check_hostname", "True")})
+
 Word = str | bytes | int
 #: What the server answers, as the library decodes it: bytes, int, None or a list of these.
 Reply = Any
-
-
-def masked(url: str) -> str:
-    """The URL without what is secret in it: the password, and options, which can hold one."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username or ''}:***@" if "@" in parts.netloc else ""
-    return f"{parts.scheme}://{user}{host}{parts.path}"
 
 
 class Endpoint:
@@ -50,11 +47,21 @@ class Endpoint:
         self.url = url
         self.name = masked(url)
         try:
+            self._check_options()
             self._pool = ConnectionPool.from_url(
                 url, **self._options(), retry=AsyncRetry(NoBackoff(), 0), driver_info=None
             )
         except ValueError as error:
             raise ConfigError(f"{self.name} is no usable Redis URL: {error}") from None
+
+    def _check_options(self) -> None:
+        """The library lets a URL overrule what it is called with: timeouts, decoding, and whether to verify."""
+        for option, value in parse_qsl(urlsplit(self.url).query, keep_blank_values=True):
+            if option not in _URL_OPTIONS and (option, value) not in _URL_SETTINGS:
+                raise ConfigError(
+                    f"{self.name}: the option {option!r} is not supported in a Redis URL (these are: "
+                    f"{', '.join(sorted(_URL_OPTIONS))}; certificates are always verified)"
+                )
 
     @staticmethod
     def _options() -> dict[str, Any]:

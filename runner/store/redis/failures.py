@@ -26,9 +26,14 @@ _AWAY = (
 )
 
 
+def is_refusal(error: Exception) -> bool:
+    """True when the server does not let us in, or not do this: asking again would not help."""
+    return isinstance(error, _WRONG_LOGIN)
+
+
 def is_passing(error: Exception) -> bool:
     """True when the same command may be answered if it is sent again. It may have been executed already."""
-    if isinstance(error, _WRONG_LOGIN):
+    if is_refusal(error):
         return False
     return isinstance(error, _AWAY) or str(error).startswith(_NOT_NOW)
 
@@ -42,7 +47,7 @@ def translate(error: Exception, url: str) -> RunnerError:
     """The error our callers see; ``url`` has its password masked."""
     if isinstance(error, redis.OutOfMemoryError):
         return Overloaded(f"the store is at its memory limit: {url} refuses new work (raise maxmemory, or purge)")
-    if isinstance(error, _WRONG_LOGIN):
+    if is_refusal(error):
         return StoreUnavailable(f"{url} refuses us: {error} (check user, password and access rules)")
     if is_passing(error):
         return StoreUnavailable(f"{url} does not answer: {reason(error)}")

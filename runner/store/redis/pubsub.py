@@ -8,13 +8,12 @@ from collections import defaultdict
 from typing import Any
 
 import structlog
-from redis import RedisError
 from redis.asyncio.connection import AbstractConnection
 
 from runner.errors import StoreUnavailable
 from runner.store.keys import Keys
 from runner.store.redis.connection import Endpoint
-from runner.store.redis.failures import is_passing, reason, translate
+from runner.store.redis.failures import is_refusal, reason, translate
 
 log = structlog.get_logger("runner.store.redis")
 
@@ -111,12 +110,13 @@ class PubSub:
             connection = self._endpoint.connection()
             try:
                 await self._session(connection)
-            except (RedisError, OSError) as error:
-                if not is_passing(error):
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may do better
+                if is_refusal(error):
                     await self._refuse(error)
                     return
+                if self._in_force:
+                    log.info("store.subscriptions_lost", url=self._endpoint.name, error=reason(error))
                 delay = BACKOFF_FIRST_S if self._in_force else min(delay * 2, BACKOFF_LAST_S)
-                log.info("store.subscriptions_lost", url=self._endpoint.name, error=reason(error))
             finally:
                 self._in_force.clear()
                 await connection.disconnect(nowait=True)
@@ -156,7 +156,7 @@ class PubSub:
         match reply:
             case [b"message", bytes(channel), bytes(word)]:
                 for listener in self._topics.get(channel, ()):
-                    listener.hear(word.decode())
+                    listener.hear(word.decode(errors="replace"))
             case [b"subscribe", bytes(channel), _]:
                 async with self._changed:
                     if channel in self._topics:
