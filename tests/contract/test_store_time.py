@@ -6,6 +6,7 @@ from runner.records import Cause, Complete, Refusal, Status, Suspend
 from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, Store, partition_of
 from tests.contract.kit import (
     LEASE,
+    SHORT,
     Elapse,
     a_parcel,
     a_signal,
@@ -38,12 +39,12 @@ def neighbours(store: Store, count: int) -> list[str]:
 
 async def test_a_timer_wakes_not_before_its_time(store: Store, elapse: Elapse) -> None:
     turn = await begin(store, a_start(queue="q", version=4))
-    committed = await turn.commit(opens=[a_sleep(after_ms=60), a_wait()], end=Suspend())
+    committed = await turn.commit(opens=[a_sleep(after_ms=SHORT), a_wait()], end=Suspend())
     early = await store.due(part(store), 10)
     assert (early.wakes, early.next_at) == ((), committed.deadlines["nap"])
     assert await store.claim("e-1", nonce(), "w", LEASE) is Refusal.IDLE
     seq = (await record(store)).seq
-    await elapse(60)
+    await elapse(SHORT)
     woken = await store.due(part(store), 10)
     (wake,) = woken.wakes
     assert (wake.id, wake.queue, wake.workflow, wake.version) == ("e-1", "q", "order", 4)
@@ -76,10 +77,10 @@ async def test_due_takes_what_is_due_in_its_partition_up_to_the_limit(store: Sto
 
 
 async def test_due_ends_a_sleeper_whose_own_deadline_passed(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, a_start(timeout_ms=50))
-    await turn.commit(opens=[a_wait(), a_sleep(after_ms=50)], end=Suspend())
+    turn = await begin(store, a_start(timeout_ms=SHORT))
+    await turn.commit(opens=[a_wait(), a_sleep(after_ms=SHORT)], end=Suspend())
     ended = await store.subscribe("ended/e-1")
-    await elapse(60)
+    await elapse(SHORT)
     assert (await store.due(part(store), 10)).wakes == ()
     found = await record(store)
     assert (found.status, found.cause) == (Status.FAILED, Cause.TIMED_OUT)
@@ -102,34 +103,34 @@ async def test_due_ends_one_that_nobody_ever_claimed(store: Store, elapse: Elaps
 
 
 async def test_due_ends_one_that_was_woken_and_never_claimed(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, a_start(timeout_ms=60))
+    turn = await begin(store, a_start(timeout_ms=2 * SHORT))
     await turn.commit(opens=[a_wait(), a_sleep(after_ms=20)], end=Suspend())
     await signal(store)
     await elapse(25)
     assert (await store.due(part(store), 10)).wakes == (), "it is ready already"
-    await elapse(45)
+    await elapse(2 * SHORT)
     await store.due(part(store), 10)
     assert (await record(store)).cause is Cause.TIMED_OUT
 
 
 async def test_due_wakes_before_the_deadline_and_ends_after(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, a_start(timeout_ms=100))
+    turn = await begin(store, a_start(timeout_ms=2 * SHORT))
     await turn.commit(opens=[a_sleep(after_ms=30)], end=Suspend())
     await elapse(35)
     woken = await store.due(part(store), 10)
     assert len(woken.wakes) == 1
     deadline = (await record(store)).deadline
     assert woken.next_at == deadline
-    await elapse(80)
+    await elapse(2 * SHORT)
     await store.due(part(store), 10)
     assert (await record(store)).status is Status.FAILED
 
 
 async def test_due_ends_a_cancelling_one_as_cancelled(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, a_start(timeout_ms=50))
+    turn = await begin(store, a_start(timeout_ms=SHORT))
     await cancel(store)
     await turn.commit(opens=[a_wait()], end=Suspend(), seen=1)
-    await elapse(60)
+    await elapse(SHORT)
     await store.due(part(store), 10)
     found = await record(store)
     assert (found.status, found.cause) == (Status.CANCELLED, Cause.NONE)
@@ -139,12 +140,12 @@ async def test_due_ends_a_cancelling_one_as_cancelled(store: Store, elapse: Elap
 
 
 async def test_a_lease_that_ran_out_is_reaped_and_the_crash_counted(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, worker="w-1", lease_ms=40)
-    await turn.commit(entries=[an_entry()], opens=[a_wait()], lease_ms=40)
+    turn = await begin(store, worker="w-1", lease_ms=SHORT)
+    await turn.commit(entries=[an_entry()], opens=[a_wait()], lease_ms=SHORT)
     early = await store.reap(part(store), 10, [])
     assert (early.wakes, early.next_at) == ((), (await record(store)).lease_until)
     seq = (await record(store)).seq
-    await elapse(50)
+    await elapse(SHORT)
     reaped = await store.reap(part(store), 10, ["w-2"])
     (wake,) = reaped.wakes
     assert wake.seq > seq
@@ -282,7 +283,7 @@ async def test_what_is_past_its_retention_goes_with_everything(store: Store, ela
     ids = neighbours(store, 4)
     here = partition_of(ids[0], store.partitions)
     for id in ids[:3]:
-        await store.start([a_start(id, retention_ms=40, workflow="short")])
+        await store.start([a_start(id, retention_ms=2 * SHORT, workflow="short")])
         await store.deliver(a_signal(id, request="r-1"))
         turn = await claim(store, id)
         await turn.commit(entries=[an_entry()], opens=[a_wait()], end=Complete(result=b""))
@@ -291,7 +292,7 @@ async def test_what_is_past_its_retention_goes_with_everything(store: Store, ela
     early, next_at = await store.purge(here, 10)
     assert early == 0
     assert next_at is not None
-    await elapse(50)
+    await elapse(2 * SHORT)
     assert (await store.purge((here + 1) % store.partitions, 10))[0] == 0
     count, next_at = await store.purge(here, 2)
     assert count == 2
