@@ -50,6 +50,7 @@ class Shop:
         self._done.setdefault(key, f"refund of {receipt}")
 
     async def ship(self, shelf: str, *, key: str) -> str:
+        await asyncio.sleep(5)  # time enough to kill the worker
         return self._done.setdefault(key, f"parcel from {shelf}")
 
 
