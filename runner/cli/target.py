@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -14,9 +14,9 @@ from runner.broker import Broker
 from runner.broker.factory import open_broker
 from runner.broker.memory import MemoryBroker
 from runner.cli.backends import file_of, server_url, store_or_dev
-from runner.cli.door import DoorStore
 from runner.cli.options import target_options
 from runner.cli.output import say
+from runner.cli.visitor import DoorStore
 from runner.client import Client
 from runner.errors import ConfigError
 from runner.ids import check_namespace
@@ -84,7 +84,7 @@ def _app_or_name(app: str | None, app_dir: Path | None, namespace: str | None) -
 
 
 @asynccontextmanager
-async def connected(target: Target, *, publishing: bool) -> AsyncIterator[Client]:
+async def connected(target: Target, *, publishing: bool) -> AsyncGenerator[Client]:
     """A client on the target. ``publishing``: it will make executions ready, so the broker is needed too.
 
     Raises StoreUnavailable, BrokerUnavailable or ConfigError.

@@ -10,10 +10,12 @@ from typing import Any
 from runner.cli import views
 from runner.cli.ending import ending_of, tell_failure
 from runner.cli.exits import Exit
-from runner.cli.output import moment, put_json_line
+from runner.cli.output import as_json as as_json_text
+from runner.cli.output import moment, put, put_json_line
 from runner.cli.text import printable
+from runner.cli.values import result_shown
 from runner.client import Client
-from runner.records import Execution, History
+from runner.records import Execution, History, Status
 
 #: Progress inside an execution is announced by nobody: look this often.
 LOOK_S = 0.25
@@ -26,6 +28,8 @@ async def watch_until_ended(client: Client, execution_id: str, *, as_json: bool)
         put_json_line({"event": "ended", **ending_of(client, execution)})
     else:
         execution = await _live(client, execution_id)
+        if execution.status is Status.COMPLETED:
+            put(f"result: {as_json_text(result_shown(client.app, execution))}")
     return tell_failure(client, execution)
 
 

@@ -19,7 +19,7 @@ def statuses(shell, process, id: str) -> list[str]:
     return [line.split("  ")[3] for line in shell.out(process).splitlines() if line.split("  ")[2] == id]
 
 
-def test_a_day_with_dev(shell, here):
+def test_a_day_with_dev(shell, here, monkeypatch):
     """Start, wait, look, signal, cancel: all through the door, without --app where no type is needed."""
     process = dev(shell)
 
@@ -43,6 +43,17 @@ def test_a_day_with_dev(shell, here):
     assert watched.code == 0
     assert watched.lines()[-1]["result"] == [42, "ann"]
     assert here("executions", "signal", "order-7", "approved", '"bob"').code == 1
+
+    plain = here("executions", "show", "order-7").out
+    assert "order-7" in plain
+    assert 'result: [42, "ann"]' in plain
+    with monkeypatch.context() as terminal:
+        terminal.setattr("sys.stdout.isatty", lambda: True)
+        assert "ann" in here("executions", "show", "order-7").out
+        live = here("executions", "watch", "order-7")
+        assert live.code == 0
+        assert "charge" in live.out
+        assert 'result: [42, "ann"]' in live.out
 
     broken = here("start", "broken", "--wait", "--json")
     assert broken.code == 1
@@ -130,6 +141,17 @@ def test_ctrl_c_hands_back_what_does_not_end_and_twice_is_faster(shell, here):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     assert statuses(shell, process, slow)[-1] == "running -> pending"
+
+
+def test_whoever_waits_may_stop_waiting(shell):
+    process = dev(shell)
+    waiting = shell.spawn("start", "slow", "--wait")
+    shell.until((shell.folder / "snoozing").exists)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(30) == 130
+    assert "Traceback" not in shell.err(waiting)
+    id = shell.err(waiting).split()[1]
+    assert statuses(shell, process, id) == ["new -> pending", "pending -> running"], "it goes on"
 
 
 def test_a_pipe_that_closes_is_no_disaster(shell):

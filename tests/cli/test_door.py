@@ -11,7 +11,9 @@ import pytest
 
 from runner import App, Client, Context, Signal
 from runner.broker.memory import MemoryBroker
-from runner.cli.door import DoorStore, door_of, open_door
+from runner.cli.door import open_door
+from runner.cli.visitor import DoorStore
+from runner.cli.wire import door_of
 from runner.errors import ConfigError, Overloaded, StoreUnavailable, UnknownExecution
 from runner.scheduler import Scheduler
 from runner.scheduler.publisher import Publisher
@@ -120,7 +122,7 @@ async def test_nobody_behind_the_door(file):
     # A process that was killed leaves its socket; the next one takes its place.
     async with held(file):
         os.link(door_of(file), file.with_name("kept"))
-    os.rename(file.with_name("kept"), door_of(file))
+    file.with_name("kept").rename(door_of(file))
     assert await DoorStore.find(file) is None
     async with held(file), visiting(file) as client:
         assert (await client.executions()).executions == ()
