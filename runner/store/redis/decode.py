@@ -142,13 +142,14 @@ def parcel(reply: Reply) -> Parcel:
 
 def worker(reply: bytes) -> WorkerInfo:
     seen_at, _, blob = reply.partition(b" ")
-    id, build, queues, workflows, slots, *_ = msgpack.unpackb(blob)
+    id, build, queues, workflows, slots, lease_ms, *_ = msgpack.unpackb(blob)
     return WorkerInfo(
         id=id,
         build=build,
         queues=tuple(queues),
         workflows=tuple((name, version, queue) for name, version, queue in workflows),
         slots=slots,
+        lease_ms=lease_ms,
         seen_at=int(seen_at),
     )
 

@@ -65,7 +65,8 @@ def inbox_item(deliver: Deliver) -> bytes:
 
 
 def worker_blob(worker: WorkerInfo) -> bytes:
-    return bytes(msgpack.packb((worker.id, worker.build, worker.queues, worker.workflows, worker.slots)))
+    fields = (worker.id, worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms)
+    return bytes(msgpack.packb(fields))
 
 
 def _end(end: End | None) -> tuple[str, bytes, int]:

@@ -86,8 +86,9 @@ class Pipeline:
             delay = min(delay * 2, BACKOFF_LAST_S)
 
     def _gave_up(self, last: Exception | None) -> StoreUnavailable:
-        why = "no answer" if last is None else reason(last)
-        return StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s: {why}")
+        error = last or TimeoutError("no answer")
+        self._health.away(error)
+        return StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s: {reason(error)}")
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

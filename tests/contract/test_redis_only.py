@@ -1,0 +1,533 @@
+"""What only the Redis store has to get right: one connection shared by all, answers lost, servers away, full or locked."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+import pytest
+import structlog
+from redis import Redis
+
+from runner.core.status import TRANSITIONS
+from runner.errors import ConfigError, InfrastructureError, Overloaded, StoreUnavailable
+from runner.records import Complete, Filter, Lease, Reception, Status, Suspend, WorkerInfo
+from runner.store import partition_of
+from runner.store.redis import RedisStore, pubsub
+from runner.store.redis.scripts import Scripts, scripts
+from tests.contract.kit import (
+    LEASE,
+    a_cancel,
+    a_parcel,
+    a_signal,
+    a_start,
+    a_wait,
+    an_entry,
+    begin,
+    claim,
+    history,
+    record,
+    start,
+)
+from tests.contract.proxy import Proxy
+from tests.servers import RedisServer, start_redis
+
+T = TypeVar("T")
+Opened = Callable[..., Awaitable[RedisStore]]
+
+
+@pytest.fixture
+async def store(redis_url: str, namespace: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_url, namespace=namespace)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def opened(namespace: str) -> AsyncIterator[Opened]:
+    """Opens a store on a server, and closes it after the test."""
+    stores: list[RedisStore] = []
+
+    async def opened(url: str, **settings: float) -> RedisStore:
+        store = RedisStore(url, namespace=namespace, **settings)
+        stores.append(store)
+        await store.open()
+        return store
+
+    yield opened
+    for store in stores:
+        await store.close()
+
+
+async def until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not met():
+            await asyncio.sleep(0.02)
+
+
+# -- scripts --------------------------------------------------------------------------------------
+
+
+async def test_forgotten_scripts_are_loaded_again(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    await begin(store)
+    with Redis.from_url(own_redis.url) as admin:
+        admin.script_flush()
+        answers = await asyncio.gather(*(start(store, a_start(f"n-{n}")) for n in range(20)), record(store))
+        assert all(answer.new for answer in answers[:-1])
+        assert answers[-1].status is Status.RUNNING
+        # Only what was refused for want of its script was sent again: 20 starts each applied once.
+        assert len((await store.executions(Filter(limit=100))).executions) == 21
+        admin.script_flush()
+    renewer = store.renewer()
+    (renewed,) = await asyncio.to_thread(renewer.renew, [Lease(id="e-1", nonce="other")], LEASE)
+    assert not renewed.held
+    renewer.close()
+
+
+def test_every_script_says_what_it_is_and_what_may_run_when_memory_is_short() -> None:
+    lua = files("runner.store.redis") / "lua"
+    names = {path.name.removesuffix(".lua") for path in lua.iterdir()} - {"prelude"}
+    assert names == set(Scripts.__dataclass_fields__)
+    flags = {name: (lua / f"{name}.lua").read_text().splitlines()[0] for name in names}
+    new_work = {name for name, line in flags.items() if line == "#!lua"}
+    assert new_work == {"start", "signal"}
+    reading = {name for name, line in flags.items() if line == "#!lua flags=no-writes"}
+    assert reading == {"list", "next_due", "read", "recall", "record", "relay"}
+    assert set(flags.values()) == {"#!lua", "#!lua flags=no-writes", "#!lua flags=allow-oom"}
+    for name in names:
+        text = (lua / f"{name}.lua").read_text()
+        assert "-- KEYS[1]" in text, name
+        assert "-- Returns " in text, name
+
+
+def test_the_scripts_have_the_one_status_table() -> None:
+    source = scripts().claim.source
+    for status, moves in TRANSITIONS.items():
+        row = ", ".join(f"{move} = '{target}'" for move, target in moves.items())
+        assert f"{status} = {{ {row} }}" in source
+
+
+async def test_a_failing_script_is_an_error_of_ours(store: RedisStore, redis_url: str, namespace: str) -> None:
+    with Redis.from_url(redis_url) as admin:
+        admin.set(f"runner:{{{namespace}:{partition_of('e-1', 16)}}}:x:e-1", "no hash")
+    with pytest.raises(InfrastructureError, match="WRONGTYPE") as caught:
+        await store.record("e-1")
+    assert not isinstance(caught.value, StoreUnavailable)
+    assert (await start(store, a_start("e-2"))).new
+
+
+# -- many at once ---------------------------------------------------------------------------------
+
+
+async def test_what_is_asked_in_one_tick_travels_together(store: RedisStore, redis_url: str) -> None:
+    await start(store, a_start())
+    before = store._pipeline.written
+    await asyncio.gather(*(store.record("e-1") for _ in range(300)))
+    assert store._pipeline.written == before + 1
+    await store.start([a_start(f"many-{n}") for n in range(100)])
+    assert store._pipeline.written == before + 2
+
+
+async def test_concurrency_costs_no_connections(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+
+    async def live(id: str) -> None:
+        turn = await begin(store, a_start(id))
+        for number in range(1, 6):
+            await asyncio.sleep(random.random() / 50)
+            await turn.commit(entries=[an_entry(number)])
+        await turn.commit(end=Complete(result=b""))
+
+    await asyncio.gather(*(live(f"e-{n}") for n in range(200)))
+    with Redis.from_url(own_redis.url) as admin:
+        assert len(admin.client_list()) - 1 <= 4
+    done = await store.executions(Filter(status=Status.COMPLETED, limit=300))
+    assert len(done.executions) == 200
+
+
+async def test_callers_that_give_up_leave_nobody_elses_answer(store: RedisStore) -> None:
+    await store.start([a_start(f"e-{n}", digest=f"digest of e-{n}") for n in range(50)])
+
+    async def ask(n: int) -> None:
+        assert (await record(store, f"e-{n}")).digest == f"digest of e-{n}"
+
+    for _ in range(20):
+        asked = [asyncio.create_task(ask(n)) for n in range(50)]
+        await asyncio.sleep(random.random() / 200)
+        for task in random.sample(asked, 25):
+            task.cancel()
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            assert answer is None or isinstance(answer, asyncio.CancelledError)
+    assert store.interruptions == 0, "a caller that gives up costs no connection"
+
+
+async def test_what_cannot_be_sent_harms_only_its_caller(store: RedisStore) -> None:
+    answers = await asyncio.gather(
+        start(store, a_start("good")), start(store, a_start("bad", queue="\ud800")), return_exceptions=True
+    )
+    assert answers[0].new
+    assert isinstance(answers[1], UnicodeEncodeError)
+
+
+# -- answers lost ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def proxy(own_redis: RedisServer) -> AsyncIterator[Proxy]:
+    async with Proxy(own_redis.port) as proxy:
+        yield proxy
+
+
+async def test_a_turn_whose_every_answer_is_lost_once_happens_once(proxy: Proxy, opened: Opened) -> None:
+    store = await opened(proxy.url)
+
+    async def lost(asked: Awaitable[T]) -> T:
+        before = proxy.lost
+        proxy.lose_replies(1)
+        answer = await asked
+        assert proxy.lost == before + 1
+        return answer
+
+    begun = await lost(start(store, a_start()))
+    assert begun.new
+    assert begun.wake is not None
+    for _ in range(2):
+        await lost(store.pass_over("e-1", "unknown workflow"))
+    times = await store.next_due(partition_of("e-1", 16))
+    assert times["ready"] - times["now"] <= 2_000, "a pass that was asked again counts once"
+    turn = await lost(claim(store))
+    answer = await lost(turn.commit(entries=[an_entry()], opens=[a_wait(after_ms=5_000)], outgoing=[a_parcel("r-1")]))
+    assert not answer.released
+    delivered = await lost(store.deliver(a_signal()))
+    assert delivered.reception is Reception.DELIVERED
+    assert len(await store.relay(partition_of("e-1", 16), 10)) == 1
+    refused = await lost(turn.commit(end=Suspend()))
+    assert [item.index for item in refused.news] == [0]
+    slept = await lost(turn.commit(end=Suspend(), seen=1))
+    assert (slept.released, slept.status) == (True, Status.SLEEPING)
+    woken = await lost(store.deliver(a_signal(name="again")))
+    assert woken.wake is not None, "the wake of a delivery must not be lost with its answer"
+    turn = await lost(claim(store))
+    over = await lost(turn.commit(end=Complete(result=b"done")))
+    assert (over.released, over.status) == (True, Status.COMPLETED)
+    found = await history(store)
+    assert len(found.inbox) == 2
+    assert len(found.entries) == 1
+    assert found.execution.result == b"done"
+
+
+async def test_a_server_that_is_silent_is_given_up(proxy: Proxy, opened: Opened) -> None:
+    store = await opened(proxy.url, patience_s=0.5)
+    before = store.interruptions
+    proxy.hold()
+    began = monotonic()
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        await store.record("e-1")
+    assert monotonic() - began < 10
+    assert store.interruptions > before
+    proxy.let_go()
+    assert (await start(store, a_start())).new
+
+
+# -- servers away ---------------------------------------------------------------------------------
+
+
+async def test_a_restart_is_survived_and_counted(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url, patience_s=20)
+    turn = await begin(store)
+    before = store.interruptions
+    own_redis.kill()
+    asked = asyncio.create_task(turn.commit(entries=[an_entry()]))
+    await until(lambda: store.interruptions > before)
+    await asyncio.to_thread(own_redis.start)
+    assert not (await asked).released
+    assert len((await history(store)).entries) == 1
+
+
+async def test_a_restart_between_two_calls_is_counted(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    await start(store, a_start())
+    before = store.interruptions
+    await asyncio.to_thread(own_redis.restart)
+    assert (await record(store)).status is Status.PENDING
+    assert store.interruptions > before
+
+
+async def test_a_server_that_is_down_is_named_without_its_password(namespace: str, own_redis: RedisServer) -> None:
+    own_redis.kill()
+    url = own_redis.url.replace("redis://", "redis://user:secret@")
+    store = RedisStore(url, namespace=namespace, patience_s=0.3)
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.open()
+    assert f"redis://user:***@127.0.0.1:{own_redis.port}" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        await store.subscribe("leader")
+    renewer = store.renewer()
+    with pytest.raises(StoreUnavailable) as refused:
+        renewer.renew([Lease(id="e-1", nonce="n")], LEASE)
+    assert "secret" not in str(refused.value)
+    renewer.close()
+    await store.close()
+
+
+async def test_a_renewer_connects_afresh(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    turn = await begin(store)
+    renewer = store.renewer()
+    leases = [Lease(id="e-1", nonce=turn.nonce)]
+    assert [one.held for one in await asyncio.to_thread(renewer.renew, leases, LEASE)] == [True]
+    own_redis.kill()
+    with pytest.raises(StoreUnavailable):
+        await asyncio.to_thread(renewer.renew, leases, LEASE)
+    await asyncio.to_thread(own_redis.start)
+    assert [one.held for one in await asyncio.to_thread(renewer.renew, leases, LEASE)] == [True]
+    renewer.close()
+
+
+async def test_a_server_that_became_a_replica_is_waited_for(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url, patience_s=20)
+    before = store.interruptions
+    with Redis.from_url(own_redis.url) as admin:
+        admin.replicaof("127.0.0.1", "1")
+        asked = asyncio.create_task(start(store, a_start()))
+        await until(lambda: int(admin.info("errorstats").get("errorstat_READONLY", {"count": 0})["count"]) > 1)
+        assert not asked.done()
+        admin.replicaof("NO", "ONE")
+    assert (await asked).new
+    assert store.interruptions >= before
+
+
+async def test_a_closed_store_says_so(redis_url: str, namespace: str) -> None:
+    store = RedisStore(redis_url, namespace=namespace)
+    await store.open()
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.now()
+
+
+# -- subscriptions --------------------------------------------------------------------------------
+
+
+async def test_subscriptions_come_back_by_themselves(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    ended, leader = await store.subscribe("ended/e-1"), await store.subscribe("leader")
+    await start(store, a_start())
+    with Redis.from_url(own_redis.url) as admin:
+        assert admin.client_kill_filter(_type="pubsub") == 1, "one connection for all topics"
+        await until(lambda: all(count == 1 for _, count in admin.pubsub_numsub(*_channels(store))))
+    await store.deliver(a_cancel())
+    assert await ended.next(10) == "cancelled"
+    await store.lead("n", "one", 1_000)
+    await store.abdicate("n")
+    assert await leader.next(10) == "free"
+
+
+async def test_a_subscription_that_died_in_silence_is_found_out(
+    own_redis: RedisServer, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pubsub, "PING_S", 0.1)
+    async with Proxy(own_redis.port) as proxy:
+        store = await opened(proxy.url)
+        leader = await store.subscribe("leader")
+        with Redis.from_url(own_redis.url) as admin:
+            (dead,) = [one["id"] for one in admin.client_list() if one["sub"] == "1"]
+            proxy.hold()
+            # Nothing breaks the connection: only the missing answers to its pings can tell.
+            await until(lambda: not leader._hub._in_force)
+            proxy.let_go()
+            await until(lambda: any(one["sub"] == "1" and one["id"] != dead for one in admin.client_list()))
+        await until(lambda: bool(leader._hub._in_force))
+        await store.lead("n", "one", 1_000)
+        await store.abdicate("n")
+        assert await leader.next(10) == "free"
+        await store.close()
+
+
+def _channels(store: RedisStore) -> list[str]:
+    return [f"runner:{store.namespace}:{topic}" for topic in ("ended/e-1", "leader")]
+
+
+# -- full -----------------------------------------------------------------------------------------
+
+
+async def test_a_full_store_refuses_new_work_and_lets_the_running_end(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    first, second, never = a_start("e-1"), a_start("e-2"), a_start("e-3")
+    turn, other = await begin(store, first), await begin(store, second)
+    await start(store, never)
+    heard = a_signal("e-1")
+    await store.deliver(heard)
+    with Redis.from_url(own_redis.url) as admin:
+        admin.config_set("maxmemory", "1mb")
+        assert admin.info("memory")["used_memory"] > 1024 * 1024
+    with pytest.raises(Overloaded, match="memory limit"):
+        await store.start([a_start("e-4")])
+    with pytest.raises(Overloaded):
+        await store.deliver(a_signal("e-1"))
+    # A repeat is no new work: it happened, and its caller must learn so.
+    assert (await store.start([first]))[0].new
+    assert (await store.deliver(heard)).reception is Reception.DELIVERED
+    assert await store.record("e-4") is None
+    # What runs goes on to its end, with all that takes.
+    slept = await turn.commit(entries=[an_entry()], opens=[a_wait(after_ms=1)], outgoing=[a_parcel("r")], seen=1)
+    assert not slept.released
+    assert (await turn.commit(end=Complete(result=b"done"), seen=1)).status is Status.COMPLETED
+    assert await store.release("e-2", other.nonce) is not None
+    turn = await claim(store, "e-2")
+    assert (await store.deliver(a_cancel("e-2"))).reception is Reception.DELIVERED
+    assert (await store.deliver(a_cancel("e-3"))).reception is Reception.DELIVERED
+    renewer = store.renewer()
+    leases = [Lease(id="e-2", nonce=turn.nonce)]
+    assert (await asyncio.to_thread(renewer.renew, leases, LEASE))[0].held
+    await asyncio.to_thread(renewer.heartbeat, WorkerInfo(id="w", build="b", queues=(), workflows=(), slots=1))
+    renewer.close()
+    assert (await store.lead("n", "one", 1_000)).leading
+    for partition in range(store.partitions):
+        await store.due(partition, 10)
+        await store.overdue(partition, 10, 1_000)
+        await store.reap(partition, 10, ["w-1"])
+        await store.purge(partition, 10)
+        parcels = await store.relay(partition, 10)
+        await store.relayed(partition, [parcel.place for parcel in parcels])
+    assert await store.rush([("order", 1)], 10) == []
+    late = await opened(own_redis.url)
+    assert len((await late.executions(Filter())).executions) == 3
+
+
+# -- locked ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("login", ["", ":wrong@", "nobody:wrong@"])
+async def test_a_wrong_password_is_said_at_once(tmp_path: Path, namespace: str, login: str) -> None:
+    server = start_redis(tmp_path, requirepass="right")
+    store = RedisStore(server.url.replace("redis://", f"redis://{login}"), namespace=namespace, patience_s=60)
+    began = monotonic()
+    with pytest.raises(StoreUnavailable, match="refuses us") as caught:
+        await store.open()
+    assert "wrong" not in str(caught.value).replace("WRONGPASS", "").replace("wrong number", "")
+    with pytest.raises(StoreUnavailable, match="refuses us"):
+        await store.subscribe("leader")
+    assert monotonic() - began < 30, "asking again would not help"
+    renewer = store.renewer()
+    with pytest.raises(StoreUnavailable, match="refuses us"):
+        renewer.heartbeat(WorkerInfo(id="w", build="b", queues=(), workflows=(), slots=1))
+    renewer.close()
+    await store.close()
+    store = RedisStore(server.url.replace("redis://", "redis://:right@"), namespace=namespace)
+    await store.open()
+    await store.close()
+    server.kill()
+
+
+async def test_a_user_without_the_right_is_told(own_redis: RedisServer, opened: Opened) -> None:
+    with Redis.from_url(own_redis.url) as admin:
+        admin.execute_command("ACL SETUSER reader on >pw ~* &* +@all -hset")
+    store = await opened(own_redis.url)
+    other = RedisStore(own_redis.url.replace("redis://", "redis://reader:pw@"), namespace=store.namespace)
+    with pytest.raises(InfrastructureError, match=r"refuses us|can't run this command"):
+        await other.start([a_start()])
+    await other.close()
+
+
+# -- the namespace --------------------------------------------------------------------------------
+
+
+async def test_a_namespace_keeps_its_number_of_partitions(store: RedisStore, redis_url: str) -> None:
+    other = RedisStore(redis_url, namespace=store.namespace, partitions=64)
+    with pytest.raises(ConfigError) as caught:
+        await other.open()
+    await other.close()
+    for part in (store.namespace, "created with 16 partitions", "not 64", "set partitions to 16"):
+        assert part in str(caught.value)
+
+
+async def test_a_newer_schema_is_refused(store: RedisStore, redis_url: str) -> None:
+    with Redis.from_url(redis_url) as admin:
+        admin.hset(f"runner:{{{store.namespace}}}:meta", "schema", 99)
+    with pytest.raises(ConfigError, match="schema 99"):
+        await store.open()
+
+
+@pytest.mark.parametrize("namespace", ["", "a:b", "a{b", "a}b", "a b", "-a", "ä", "x" * 101])
+def test_a_namespace_that_would_mix_keys_is_refused(namespace: str) -> None:
+    with pytest.raises(ConfigError, match="namespace"):
+        RedisStore("redis://localhost", namespace=namespace)
+
+
+@pytest.mark.parametrize("option", ["decode_responses=True", "socket_timeout=0", "ssl_cert_reqs=none", "protocol=3"])
+def test_a_url_cannot_overrule_what_we_rely_on(option: str, namespace: str) -> None:
+    with pytest.raises(ConfigError, match=option.partition("=")[0]):
+        RedisStore(f"rediss://:secret@localhost/0?{option}", namespace=namespace)
+
+
+async def test_all_keys_of_a_namespace_carry_its_tag(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    turn = await begin(store, a_start("e-1", queue="q", key="k", timeout_ms=60_000))
+    await store.deliver(a_signal())
+    await turn.commit(entries=[an_entry()], opens=[a_wait()], outgoing=[a_parcel("r")])
+    await store.lead("n", "one", 60_000)
+    home = f"runner:{{{store.namespace}:{partition_of('e-1', 16)}}}:"
+    wide = f"runner:{{{store.namespace}}}:"
+    with Redis.from_url(own_redis.url, decode_responses=True) as admin:
+        keys = set(admin.keys("*"))
+    assert all(key.startswith((home, wide)) for key in keys)
+    assert {f"{home}{kind}:e-1" for kind in "xjwid"} < keys
+    assert keys - {key for key in keys if key.startswith(home)} == {f"{wide}meta", f"{wide}leader"}
+
+
+async def test_what_is_purged_leaves_no_key(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    with Redis.from_url(own_redis.url, decode_responses=True) as admin:
+        empty = set(admin.keys("*"))
+        turn = await begin(store, a_start(retention_ms=1, timeout_ms=60_000))
+        await store.deliver(a_signal())
+        await turn.commit(entries=[an_entry()], opens=[a_wait()], end=Complete(result=b""), seen=1)
+        here = partition_of("e-1", store.partitions)
+        until_gone = await store.now() + 10
+        while await store.now() < until_gone:
+            await asyncio.sleep(0.01)
+        await store.overdue(here, 10, 1_000)
+        assert await store.purge(here, 10) == (1, None)
+        assert set(admin.keys("*")) == empty
+
+
+async def test_another_eviction_policy_is_warned_of(tmp_path: Path, opened: Opened) -> None:
+    server = start_redis(tmp_path, maxmemory_policy="allkeys-lru")
+    with structlog.testing.capture_logs() as logs:
+        await opened(server.url)
+    assert [entry["policy"] for entry in logs if entry["event"] == "store.eviction_policy"] == ["allkeys-lru"]
+    server.kill()
+
+
+# -- listing --------------------------------------------------------------------------------------
+
+
+async def test_pages_go_on_inside_one_millisecond(store: RedisStore, redis_url: str) -> None:
+    ids = [f"e-{n:04}" for n in range(300)]
+    await store.start([a_start(id) for id in ids])
+    with Redis.from_url(redis_url) as admin:
+        for id in ids:
+            prefix = f"runner:{{{store.namespace}:{partition_of(id, 16)}}}:"
+            for index in ("by:all", "by:workflow:order", "by:status:pending"):
+                admin.zadd(prefix + index, {id: 1_700_000_000_000})
+    for filter in (Filter(limit=37), Filter(limit=37, workflow="order"), Filter(limit=37, status=Status.PENDING)):
+        assert await _all_pages(store, filter) == sorted(ids, reverse=True)
+
+
+async def _all_pages(store: RedisStore, filter: Filter) -> list[str]:
+    seen: list[str] = []
+    while True:
+        page = await store.executions(filter)
+        seen += [one.id for one in page.executions]
+        if page.cursor is None:
+            return seen
+        filter = replace(filter, cursor=page.cursor)
