@@ -22,6 +22,8 @@ from runner.records import (
 from runner.store import Store, partition_of
 
 LEASE = 10_000
+#: Soon over, and yet long enough for a few calls on a busy machine, in ms. Only Redis really waits for it.
+SHORT = 600
 
 Elapse = Callable[[int], Awaitable[None]]
 

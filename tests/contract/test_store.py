@@ -21,6 +21,7 @@ from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS, Store
 from tests.contract.conftest import Backend
 from tests.contract.kit import (
     LEASE,
+    SHORT,
     Elapse,
     a_signal,
     a_sleep,
@@ -213,16 +214,16 @@ async def test_starts_of_the_same_id_at_once_create_one(store: Store) -> None:
 
 
 async def test_a_delayed_start_waits_for_its_time(store: Store, elapse: Elapse) -> None:
-    answer = await start(store, a_start(delay_ms=60, timeout_ms=10_000))
+    answer = await start(store, a_start(delay_ms=SHORT, timeout_ms=10_000))
     assert (answer.new, answer.wake) == (True, None)
     found = await record(store)
     assert found.status is Status.PENDING
-    assert found.deadline == found.created_at + 60 + 10_000, "the deadline counts from when it may begin"
+    assert found.deadline == found.created_at + SHORT + 10_000, "the deadline counts from when it may begin"
     assert await index(store, "ready") is None
     assert await store.claim("e-1", nonce(), "w", LEASE) is Refusal.IDLE
     early = await store.due(part(store), 10)
-    assert (early.wakes, early.next_at) == ((), found.created_at + 60)
-    await elapse(60)
+    assert (early.wakes, early.next_at) == ((), found.created_at + SHORT)
+    await elapse(SHORT)
     woken = await store.due(part(store), 10)
     assert [w.id for w in woken.wakes] == ["e-1"]
     assert woken.wakes[0].seq == (await record(store)).seq

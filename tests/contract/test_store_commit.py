@@ -20,6 +20,7 @@ from runner.records import (
 from runner.store import Store
 from tests.contract.kit import (
     LEASE,
+    SHORT,
     Elapse,
     a_parcel,
     a_sleep,
@@ -141,14 +142,14 @@ async def test_outgoing_waits_in_the_outbox(store: Store, elapse: Elapse) -> Non
     turn = await begin(store)
     assert await index(store, "outbox") is None
     await turn.commit(outgoing=[a_parcel("r-1", "x"), a_parcel("r-2", "y")])
-    await elapse(50)
+    await elapse(SHORT)
     await turn.commit(outgoing=[a_parcel("r-3", "z")])
     where = part(store)
     parcels = await store.relay(where, 10)
     assert [p.outgoing for p in parcels] == [a_parcel("r-1", "x"), a_parcel("r-2", "y"), a_parcel("r-3", "z")]
     assert isinstance(parcels[0].outgoing, Outgoing)
     assert [p.outgoing.request for p in await store.relay(where, 2)] == ["r-1", "r-2"]
-    assert [p.outgoing.request for p in await store.relay(where, 10, older_than_ms=40)] == ["r-1", "r-2"]
+    assert [p.outgoing.request for p in await store.relay(where, 10, older_than_ms=SHORT)] == ["r-1", "r-2"]
     assert await store.relay((where + 1) % store.partitions, 10) == []
     assert await index(store, "outbox") is not None
     await store.relayed(where, [parcels[0].place, parcels[2].place])
@@ -301,8 +302,8 @@ async def test_an_end_is_terminal(
 
 @pytest.mark.parametrize("end", [Complete(result=b"r"), Fail(error=b"e"), EndCancelled()])
 async def test_an_end_past_the_deadline_is_timed_out(store: Store, elapse: Elapse, end: End) -> None:
-    turn = await begin(store, a_start(timeout_ms=30))
-    await elapse(40)
+    turn = await begin(store, a_start(timeout_ms=SHORT))
+    await elapse(SHORT)
     answer = await turn.commit(entries=[an_entry()], end=end)
     assert (answer.released, answer.status) == (True, Status.FAILED)
     found = await history(store)
@@ -314,8 +315,8 @@ async def test_an_end_past_the_deadline_is_timed_out(store: Store, elapse: Elaps
 
 @pytest.mark.parametrize("end", [Suspend(), RetryAttempt(after_ms=60_000, error=b"e")])
 async def test_a_pause_past_the_deadline_is_timed_out(store: Store, elapse: Elapse, end: End) -> None:
-    turn = await begin(store, a_start(timeout_ms=30))
-    await elapse(40)
+    turn = await begin(store, a_start(timeout_ms=SHORT))
+    await elapse(SHORT)
     answer = await turn.commit(opens=[a_wait()], end=end)
     assert (answer.released, answer.status) == (True, Status.FAILED)
     assert (await record(store)).cause is Cause.TIMED_OUT
@@ -323,8 +324,8 @@ async def test_a_pause_past_the_deadline_is_timed_out(store: Store, elapse: Elap
 
 
 async def test_a_commit_without_end_does_not_end_past_the_deadline(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, a_start(timeout_ms=30))
-    await elapse(40)
+    turn = await begin(store, a_start(timeout_ms=SHORT))
+    await elapse(SHORT)
     assert not (await turn.commit(entries=[an_entry()])).released
 
 
@@ -343,9 +344,9 @@ async def test_after_a_cancel_every_end_is_cancelled(store: Store, end: End) -> 
 
 
 async def test_cancelling_past_the_deadline_is_cancelled(store: Store, elapse: Elapse) -> None:
-    turn = await begin(store, a_start(timeout_ms=30))
+    turn = await begin(store, a_start(timeout_ms=SHORT))
     await cancel(store)
-    await elapse(40)
+    await elapse(SHORT)
     assert (await turn.commit(opens=[a_wait()], end=Suspend(), seen=1)).status is Status.CANCELLED
     assert (await record(store)).cause is Cause.NONE
 

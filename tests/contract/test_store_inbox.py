@@ -19,6 +19,7 @@ from runner.records import (
 )
 from runner.store import Store
 from tests.contract.kit import (
+    SHORT,
     Elapse,
     a_cancel,
     a_signal,
@@ -134,21 +135,21 @@ async def test_a_signal_to_a_fresh_start_is_stored_without_a_second_hint(store: 
 
 
 async def test_a_signal_does_not_shorten_a_delayed_start(store: Store, elapse: Elapse) -> None:
-    await start(store, a_start(delay_ms=50))
+    await start(store, a_start(delay_ms=SHORT))
     assert (await signal(store)).wake is None
     assert await index(store, "ready") is None
-    await elapse(50)
+    await elapse(SHORT)
     assert [w.id for w in (await store.due(part(store), 10)).wakes] == ["e-1"]
     assert len((await claim(store)).history.inbox) == 1
 
 
 async def test_a_signal_does_not_shorten_the_delay_before_a_retry(store: Store, elapse: Elapse) -> None:
     turn = await begin(store)
-    await turn.commit(end=RetryAttempt(after_ms=50, error=b"e"))
+    await turn.commit(end=RetryAttempt(after_ms=SHORT, error=b"e"))
     assert (await signal(store)).wake is None
     assert await index(store, "ready") is None
     assert (await record(store)).status is Status.RETRYING
-    await elapse(50)
+    await elapse(SHORT)
     assert [w.id for w in (await store.due(part(store), 10)).wakes] == ["e-1"]
 
 
@@ -426,9 +427,9 @@ async def test_workers_are_known_by_their_heartbeats(store: Store, elapse: Elaps
             8,
         )
         assert before <= found.seen_at <= after
-        await elapse(60)
+        await elapse(SHORT + 10)
         await asyncio.to_thread(renewer.heartbeat, a_worker("w-2"))
-        assert [w.id for w in await store.workers(50)] == ["w-2"]
+        assert [w.id for w in await store.workers(SHORT)] == ["w-2"]
         assert [w.id for w in await store.workers(60_000)] == ["w-2"], "the older one is forgotten"
         await store.farewell("w-2")
         await store.farewell("w-2")

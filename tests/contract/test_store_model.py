@@ -327,6 +327,7 @@ def seen(history: History) -> dict[str, Any]:
 EXAMPLES = {"sqlite-file": 10, "sqlite-memory": 100, "redis": 40}
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("backend", EXAMPLES, indirect=True)
 def test_any_order_of_calls_answers_as_the_model(backend: Backend) -> None:
     count = iter(range(10_000))
