@@ -389,6 +389,7 @@ class WorkerInfo:
     queues: tuple[str, ...]
     workflows: tuple[tuple[str, int, str], ...]
     slots: int
+    lease_ms: int = 10_000
     seen_at: int = 0
 
 

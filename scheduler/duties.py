@@ -21,7 +21,8 @@ LIMIT = 200
 BACKOFF_MS = 5_000
 #: Who caused an outbox entry relays it at once; the scheduler takes what is older than this, in ms.
 OUTBOX_GRACE_MS = 2_000
-WORKER_SEEN_FACTOR = 2
+#: A worker that was not heard of for so long is forgotten, in ms.
+WORKER_SEEN_MS = 60_000
 
 
 class Duties:
@@ -68,7 +69,7 @@ class Duties:
 
     async def rush(self) -> None:
         """Offer passed-over executions again to the workers that are there now."""
-        workers = await self._store.workers(self._lease_ms * WORKER_SEEN_FACTOR)
+        workers = await self._store.workers(WORKER_SEEN_MS)
         known = {(name, version) for worker in workers for name, version, _ in worker.workflows}
         await self._publisher.publish(await self._store.rush(known, LIMIT))
 
@@ -80,7 +81,9 @@ class Duties:
         self.begin()
         if self._reap_from > boot_ms():
             return
-        alive = [worker.id for worker in await self._store.workers(self._lease_ms * WORKER_SEEN_FACTOR)]
+        now = await self._store.now()
+        # A worker says that it lives whenever it renews: one whose lease ran out, and that was heard of since, lives.
+        alive = [one.id for one in await self._store.workers(WORKER_SEEN_MS) if now - one.seen_at < one.lease_ms]
         woken = await self._store.reap(partition, LIMIT, alive)
         for wake in woken.wakes:
             log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)

@@ -109,6 +109,7 @@ class Worker:
             queues=self.options.queues,
             workflows=tuple((one.name, one.version, one.queue) for one in self._app.workflows()),
             slots=self.options.concurrency,
+            lease_ms=self.options.lease_ms,
         )
 
     @property

@@ -24,6 +24,7 @@ class Launcher:
     namespace: str
     folder: Path
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    logs_of: dict[int, Path] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Path:
@@ -40,7 +41,8 @@ class Launcher:
         }
 
     def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"{arguments[0]}-{len(self.started)}.log").open("wb")
+        path = self.folder / f"{arguments[0]}-{len(self.started)}.log"
+        log = path.open("wb")
         process = subprocess.Popen(
             [sys.executable, "-m", "runner", *arguments],
             cwd=ROOT,
@@ -51,6 +53,7 @@ class Launcher:
         )
         log.close()
         self.started.append(process)
+        self.logs_of[process.pid] = path
         return process
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
@@ -63,6 +66,9 @@ class Launcher:
         """The end of what every process said: shown when a test fails."""
         tails = (f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in self.folder.glob("*.log"))
         return "\n".join(tails)
+
+    def has_said(self, process: subprocess.Popen[bytes], event: str) -> bool:
+        return event in self.logs_of[process.pid].read_text(errors="replace")
 
     def said(self, event: str) -> int:
         """How many log lines carry this event."""

@@ -25,7 +25,7 @@ def abdicate(s: Session, nonce: str) -> None:
 
 def heartbeat(s: Session, worker: WorkerInfo) -> None:
     known = s.db.execute("SELECT 1 FROM worker WHERE ns = ? AND id = ?", (s.ns, worker.id)).fetchone()
-    packed = msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots))
+    packed = msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms))
     s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, packed))
     if known is None:
         s.words.append(("workers", worker.id))
@@ -43,12 +43,13 @@ def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
 
 
 def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
-    build, queues, workflows, slots = msgpack.unpackb(packed)
+    build, queues, workflows, slots, lease_ms = msgpack.unpackb(packed)
     return WorkerInfo(
         id=id,
         build=build,
         queues=tuple(queues),
         workflows=tuple((name, version, queue) for name, version, queue in workflows),
         slots=slots,
+        lease_ms=lease_ms,
         seen_at=seen_at,
     )
