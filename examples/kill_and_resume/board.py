@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -81,7 +81,7 @@ class Board:
 
 
 @asynccontextmanager
-async def shown(board: Board, console: Console) -> AsyncIterator[None]:
+async def shown(board: Board, console: Console) -> AsyncGenerator[None, None]:
     """Keep the board up to date while the block runs."""
     live = Live(get_renderable=board.table, console=console, refresh_per_second=10, transient=True)
     with live if console.is_terminal else contextlib.nullcontext():

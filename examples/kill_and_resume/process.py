@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -83,7 +83,7 @@ class Child:
 
 
 @asynccontextmanager
-async def child(folder: Path) -> AsyncIterator[Child]:
+async def child(folder: Path) -> AsyncGenerator[Child, None]:
     """A child that does not outlive the block."""
     started = await Child.start(folder)
     try:
