@@ -56,6 +56,11 @@ class App:
 
     # -- registering ------------------------------------------------------------------------------
 
+    @overload
+    def workflow(self, fn: Callable[[Context, I], Awaitable[O]], /) -> Workflow[I, O]: ...
+    @overload
+    def workflow(self, fn: Callable[[Context], Awaitable[O]], /) -> Workflow[None, O]: ...
+    @overload
     def workflow(
         self,
         name: str | None = None,
@@ -69,7 +74,21 @@ class App:
         max_attempts: int = 3,
         retry: Retry | None = None,
         retention: Duration | None = None,
-    ) -> _Register:
+    ) -> _Register: ...
+    def workflow(
+        self,
+        name: str | Callable[..., Awaitable[Any]] | None = None,
+        *,
+        version: int = 1,
+        queue: str = "default",
+        category: str | None = None,
+        signals: Iterable[Signal[Any]] | None = None,
+        defaults: Any = None,
+        timeout: Duration | None = None,
+        max_attempts: int = 3,
+        retry: Retry | None = None,
+        retention: Duration | None = None,
+    ) -> Any:
         """Register an ``async def`` that takes a Context and at most one input.
 
         ``name`` defaults to the function's. ``timeout`` bounds an execution from its start to its end.
@@ -79,10 +98,10 @@ class App:
 
         Raises UsageError for a second workflow of the same name and version.
         """
-        return _Register(
+        register = _Register(
             self,
             {
-                "name": name,
+                "name": name if isinstance(name, str) else None,
                 "version": version,
                 "queue": queue,
                 "category": category,
@@ -94,6 +113,7 @@ class App:
                 "retention_ms": WEEK_MS if retention is None else to_ms(retention, what="retention"),
             },
         )
+        return register if name is None or isinstance(name, str) else register(name)
 
     def _add(self, fn: Callable[..., Awaitable[Any]], *, name: str | None, **options: Any) -> Workflow[Any, Any]:
         name = check_name(name or fn.__name__, what="workflow name")
