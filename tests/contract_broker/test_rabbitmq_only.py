@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -19,7 +19,7 @@ from runner.broker import Consumer
 from runner.broker.rabbitmq import RabbitBroker
 from runner.broker.rabbitmq.address import Address, parse_address
 from runner.broker.rabbitmq.consumer import BACKOFF_MAX, RabbitConsumer, backoff
-from runner.broker.rabbitmq.link import dial
+from runner.broker.rabbitmq.link import bounded, dial
 from runner.broker.topology import NAME_MAX_BYTES, Topology
 from runner.errors import BrokerUnavailable, ConfigError
 from tests.contract_broker.helpers import Acker, Catcher, eventually, hint
@@ -214,7 +214,8 @@ async def test_a_memory_alarm_blocks_publishing_and_not_consuming(
     monkeypatch.setattr("runner.broker.rabbitmq.publisher.PUBLISH_TIMEOUT", 2.0)
     broker = await opened(server.url)
     caught = Catcher()
-    await broker.consume({"orders": 1}, caught)
+    consumer = await broker.consume({"orders": 1}, caught)
+    link = link_of(consumer)
     await broker.publish_many([("orders", hint(1)), ("orders", hint(2))])
     first = await caught.next()
     await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.000001")
@@ -223,6 +224,8 @@ async def test_a_memory_alarm_blocks_publishing_and_not_consuming(
             await broker.publish("orders", hint(3))
         await first.ack()
         assert (await caught.next()).hint == hint(2)
+        assert link.alive
+        assert link_of(consumer) is link
     finally:
         await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.4")
     await publish_when_possible(broker, 4)
@@ -260,12 +263,15 @@ async def test_a_queue_deleted_and_declared_again_at_once_leaves_the_consumer_de
     broker = await opened(rabbit_url, check_every=OFTEN)
     acked = Acker()
     consumer = await broker.consume({"orders": 1}, acked)
+    [*_, queue] = topology.plan("orders").queues
     async with raw_channel(rabbit_url) as channel:
-        await channel.queue_delete(topology.queue("orders"))
-        # Declares the queue. RabbitMQ 3.10 tells nobody of the deletion now, and keeps the first hint, counted
-        # as delivered, until the channel closes: lost for us, and the store's to publish again.
-        await broker.publish("orders", hint(1))
-        await broker.publish("orders", hint(2))
+        await channel.queue_delete(queue.name)
+        await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+        await channel.queue_bind(queue.name, topology.work, routing_key="orders")
+    # RabbitMQ 3.10 told nobody of the deletion, and keeps the first hint, counted as delivered, until the
+    # channel closes: lost for us, and the store's to publish again.
+    await broker.publish("orders", hint(1))
+    await broker.publish("orders", hint(2))
     await eventually(lambda: 2 in acked.seqs and consumer.consuming, "consuming goes on")
 
 
@@ -514,6 +520,37 @@ def test_the_backoff_grows_from_a_tenth_of_a_second_to_its_bound() -> None:
     assert longest == sorted(longest)
     assert longest[-1] == BACKOFF_MAX
     assert backoff(50, 0.0) == BACKOFF_MAX / 2
+
+
+# --- calls of the library --------------------------------------------------------------------------------------
+
+
+async def test_a_call_ends_on_time_even_if_it_resists_its_cancellation() -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await bounded(0.05, stubborn())
+    waiting = asyncio.ensure_future(bounded(NEVER, stubborn()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert time.monotonic() - began < 10
+    release.set()
+
+
+async def test_a_call_that_the_library_cancels_is_a_lost_connection_and_no_cancellation_of_ours() -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ConnectionError):
+        await bounded(NEVER, cancelled())
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------
