@@ -50,11 +50,15 @@ class Proxy:
         self._pipes.add(task)
         task.add_done_callback(self._pipes.discard)
         async with _closing(writer):
-            up_reader, up_writer = await asyncio.open_connection(HOST, self._upstream)
-            async with _closing(up_writer):
-                await _until_one_ends(
-                    self._pass(reader, up_writer, replies=False), self._pass(up_reader, writer, replies=True)
-                )
+            with suppress(OSError):  # the server may be away: then the caller's connection just ends
+                await self._join(reader, writer)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(HOST, self._upstream)
+        async with _closing(up_writer):
+            await _until_one_ends(
+                self._pass(reader, up_writer, replies=False), self._pass(up_reader, writer, replies=True)
+            )
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool) -> None:
         with suppress(OSError):

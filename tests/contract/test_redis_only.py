@@ -224,6 +224,17 @@ async def test_a_turn_whose_every_answer_is_lost_once_happens_once(proxy: Proxy,
     assert found.execution.result == b"done"
 
 
+async def test_a_commit_overtaken_by_its_successor_writes_nothing(store: RedisStore) -> None:
+    """A request that was given up can be on its way for long, and arrive after the one that followed it."""
+    turn = await begin(store)
+    await turn.commit(opens=[a_wait()])
+    late = turn.last
+    await turn.commit(entries=[an_entry(1, "approval", kind="signal")])
+    assert late is not None
+    assert await store.commit(late) is None
+    assert (await history(store)).waits == (), "the wait is closed and must not be opened again"
+
+
 async def test_a_server_that_is_silent_is_given_up(proxy: Proxy, opened: Opened) -> None:
     store = await opened(proxy.url, patience_s=0.5)
     before = store.interruptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgpack
 
@@ -101,7 +102,7 @@ def _outgoing(outgoing: Outgoing) -> tuple[Word, ...]:
 
 def _list(rows: Iterable[Sequence[Word]]) -> tuple[Word, ...]:
     rows = tuple(rows)
-    return (len(rows), *(word for row in rows for word in row))
+    return (len(rows), *chain.from_iterable(rows)) if rows else (0,)
 
 
 def _or_empty(number: int | None) -> Word:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from runner.errors import StoreUnavailable
-from runner.store.redis.connection import Call, Endpoint, Health, Link, Reply, Word
+from runner.store.redis.connection import Call, Endpoint, Health, Link, Reply, Word, pack
 from runner.store.redis.failures import is_passing, reason, translate
 from runner.store.redis.scripts import Script
 
@@ -63,8 +63,7 @@ class Pipeline:
             await link.close()
 
     async def _ask(self, words: tuple[Word, ...], script: Script | None) -> Reply:
-        # Encoded here: a text that cannot be must harm its own caller, not the batch.
-        encoded = tuple(word.encode() if isinstance(word, str) else word for word in words)
+        packed = pack(words)  # here: a text that cannot be encoded must harm its own caller, not the batch
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         delay, last = BACKOFF_FIRST_S, None
@@ -72,7 +71,7 @@ class Pipeline:
             self._refuse_when_closed()
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await self._put(Call(encoded, loop.create_future(), script))
+                    return await self._put(Call(packed, loop.create_future(), script))
             except TimeoutError:
                 raise self._gave_up(last) from None
             except Exception as error:  # noqa: BLE001 - what it means is judged here
