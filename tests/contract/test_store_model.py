@@ -342,6 +342,6 @@ def test_any_order_of_calls_answers_as_the_model(backend: Backend) -> None:
             max_examples=EXAMPLES[backend.kind],
             stateful_step_count=40,
             deadline=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )

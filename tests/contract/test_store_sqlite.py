@@ -244,6 +244,31 @@ async def test_a_refused_open_gives_the_lock_back(path: Path) -> None:
     await (await opened(path)).close()
 
 
+async def test_an_open_that_is_given_up_gives_the_lock_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, connect = threading.Event(), schema.connect
+
+    def slow(path: str | None) -> sqlite3.Connection:
+        held.wait(30)
+        return connect(path)
+
+    monkeypatch.setattr(schema, "connect", slow)
+    opening = asyncio.create_task(opened(path))
+    while not Path(f"{path}.lock").exists():
+        await asyncio.sleep(0.01)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    held.set()
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                store = await opened(path)
+            except ConfigError:
+                await asyncio.sleep(0.01)
+            else:
+                break
+    await store.close()
+
+
 async def test_what_is_committed_survives_a_power_loss(store: SqliteStore) -> None:
     def settings(session: Session) -> tuple[str, int]:
         (journal,) = session.db.execute("PRAGMA journal_mode").fetchone()

@@ -67,6 +67,9 @@ class Writer:
         self._closing = False
         self.opened: Future[None] = Future()
         self.closed: Future[None] = Future()
+        for future in (self.opened, self.closed):
+            # Nobody may cancel these: a thread that cannot say "opened" would keep the lock for ever.
+            future.set_running_or_notify_cancel()
         threading.Thread(target=self._run, name="runner-sqlite", daemon=True).start()
 
     def ask(self, operation: Callable[[Session], T]) -> Future[T]:
