@@ -5,7 +5,8 @@ code  type       data
 ===== ========== =====================================================================
 1     mark       one byte: what the array that it opens really is (see ``wire``)
 2     int        beyond 64 bits: two's complement, big-endian
-3     datetime   ISO 8601, then ``~`` when fold=1, ``@Area/City`` or ``#name`` of the zone
+3     datetime   ISO 8601 without a zone, ``~`` when fold=1, and then of the zone its
+                 ``@Area/City``, or ``/`` and its offset in microseconds, ``#`` and its name
 4     date       ISO 8601
 5     time       as datetime
 6     timedelta  days, seconds, microseconds: three 32-bit integers
@@ -40,6 +41,7 @@ _INT, _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _COMPLEX, _BYTEARRAY
 _Clock = TypeVar("_Clock", datetime, time)
 
 _DAYS_SECONDS_MICROS = struct.Struct(">iii")
+_MICROSECOND = timedelta(microseconds=1)
 _TWO_DOUBLES = struct.Struct(">dd")
 # ZoneInfo opens a file by this name: nothing but the names of zones may reach it.
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
@@ -57,18 +59,26 @@ def _read_int(data: bytes) -> int:
 
 
 def _clock_text(value: datetime | time) -> bytes:
-    zone = value.tzinfo
     fold = "~" if value.fold else ""
+    return f"{value.replace(tzinfo=None).isoformat()}{fold}{_zone_text(value.tzinfo)}".encode()
+
+
+def _zone_text(zone: tzinfo | None) -> str:
     if zone is None:
-        return (value.isoformat() + fold).encode()
-    if type(zone) is timezone:
-        return (value.isoformat() + fold + _zone_name(zone)).encode()
-    if _from_pydantic(zone):
-        return (value.isoformat() + fold).encode()
-    key = zone.key if type(zone) is ZoneInfo else None
-    if key is None or _ZONE_KEY.fullmatch(key) is None:
-        raise Misfit(f"a time zone of type {type_name(type(zone))} cannot be stored; use zoneinfo.ZoneInfo(key) or UTC")
-    return f"{value.replace(tzinfo=None).isoformat()}{fold}@{key}".encode()
+        return ""
+    if type(zone) is ZoneInfo and _ZONE_KEY.fullmatch(zone.key or ""):  # read from a file, it has no key
+        return f"@{zone.key}"
+    if type(zone) is timezone or _from_pydantic(zone):
+        return _fixed_text(zone)
+    raise Misfit(f"a time zone of type {type_name(type(zone))} cannot be stored; use zoneinfo.ZoneInfo(key) or UTC")
+
+
+def _fixed_text(zone: tzinfo) -> str:
+    # Not in ISO 8601: Python reads the offsets below a second that it writes as UTC.
+    offset = zone.utcoffset(None) or timedelta(0)
+    name = zone.tzname(None)
+    named = type(zone) is timezone and name != timezone(offset).tzname(None)
+    return f"/{offset // _MICROSECOND}#{name}" if named else f"/{offset // _MICROSECOND}"
 
 
 def _from_pydantic(zone: tzinfo) -> bool:
@@ -77,21 +87,18 @@ def _from_pydantic(zone: tzinfo) -> bool:
     return module is not None and type(zone) is module.TzInfo
 
 
-def _zone_name(zone: timezone) -> str:
-    """``#name`` of a fixed offset that was given a name of its own."""
-    name = zone.tzname(None)
-    return "" if name == timezone(zone.utcoffset(None)).tzname(None) else f"#{name}"
-
-
 def _read_clock(parse: Callable[[str], _Clock]) -> Callable[[bytes], _Clock]:
     def read(data: bytes) -> _Clock:
         text, named, name = data.decode().partition("#")
         text, zoned, key = text.partition("@")
-        value = parse(text.removesuffix("~"))
-        zone = _zone(key) if zoned else value.tzinfo
-        if named and (offset := value.utcoffset()) is not None:
-            zone = timezone(offset, name)
-        return value.replace(tzinfo=zone, fold=int(text.endswith("~")))
+        text, fixed, offset = text.partition("/")
+        zone: tzinfo | None = None
+        if zoned:
+            zone = _zone(key)
+        elif fixed:
+            apart = timedelta(microseconds=int(offset))
+            zone = timezone(apart, name) if named else timezone(apart)
+        return parse(text.removesuffix("~")).replace(tzinfo=zone, fold=int(text.endswith("~")))
 
     return read
 

@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 
 from runner.codec import decode, encode, roundtrip
 from runner.errors import PayloadError
+from tests.core.test_codec import CALM
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -357,6 +358,7 @@ EVERYTHING = st.builds(
 )
 
 
+@CALM
 @given(st.lists(EVERYTHING, max_size=3))
 def test_any_typed_value_comes_back_as_it_was(value):
     strict(roundtrip(value, list[Everything])[1], value)

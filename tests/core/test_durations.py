@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.durations import to_moment_ms, to_ms
@@ -31,6 +31,7 @@ def test_to_ms(duration, expected):
     assert to_ms(duration) == expected
 
 
+@settings(deadline=None)
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=365_250)))
 def test_is_never_early_and_less_than_a_millisecond_late(duration):
     late = timedelta(milliseconds=to_ms(duration)) - duration

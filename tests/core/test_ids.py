@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import ConfigError, UsageError
@@ -57,6 +57,7 @@ def test_the_id_of_a_key_never_changes():
     assert id_from_key("approve-order", "order-7") == "key-4e8a1a9620c8221d3e6373d8c933dc879e3a6a15"
 
 
+@settings(deadline=None)
 @given(st.tuples(st.text(), st.text(min_size=1)), st.tuples(st.text(), st.text(min_size=1)))
 def test_the_id_of_a_key_is_another_for_every_pair(one, other):
     assert (id_from_key(*one) == id_from_key(*other)) == (one == other)
