@@ -272,6 +272,20 @@ async def test_a_restart_between_two_calls_is_counted(own_redis: RedisServer, op
     assert store.interruptions > before
 
 
+async def test_a_restart_that_broke_no_connection_is_counted(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    before = store.interruptions
+    for link in store._pipeline._links:
+        await link.close()
+    await store.now()
+    assert store.interruptions == before, "a new connection to the same server is none"
+    for link in store._pipeline._links:
+        await link.close()
+    await asyncio.to_thread(own_redis.restart)
+    await store.now()
+    assert store.interruptions == before + 1
+
+
 async def test_a_server_that_is_down_is_named_without_its_password(namespace: str, own_redis: RedisServer) -> None:
     own_redis.kill()
     url = own_redis.url.replace("redis://", "redis://user:secret@")
