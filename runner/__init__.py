@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ForeignAwait,
         HistoryMismatch,
         InfrastructureError,
+        JournalTooLarge,
         MisplacedCall,
         Overloaded,
         PayloadError,
@@ -63,7 +64,7 @@ _HOMES = {
     "runner.errors": (
         "AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart DeterminismError "
         "DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut ForeignAwait HistoryMismatch "
-        "InfrastructureError MisplacedCall Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RunnerError "
+        "InfrastructureError JournalTooLarge MisplacedCall Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RunnerError "
         "StepFailed StepResultError StepTimedOut StoreUnavailable UnawaitedCall UndeclaredSignal UnknownExecution "
         "UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
@@ -98,6 +99,7 @@ __all__ = [
     "Handle",
     "HistoryMismatch",
     "InfrastructureError",
+    "JournalTooLarge",
     "MisplacedCall",
     "Outcome",
     "Overloaded",

@@ -15,6 +15,7 @@ RunnerError
 │   ├── StepFailed              a step failed for good
 │   │   ├── StepTimedOut        … because its last attempt ran over its timeout
 │   │   └── StepResultError     … because its result cannot be stored
+│   ├── JournalTooLarge         more recorded entries than one run may have
 │   ├── DeterminismError        code that cannot be replayed
 │   │   ├── DuplicateId · ReservedId · ForeignAwait · UnawaitedCall
 │   │   └── HistoryMismatch     the recorded history is not what this code asks for
@@ -110,6 +111,10 @@ class StepTimedOut(StepFailed):
 
 class StepResultError(StepFailed):
     """The step's result does not survive the codec: names step, type and cure."""
+
+
+class JournalTooLarge(WorkflowError):
+    """The run has recorded as much as one run may: every replay reads all of it."""
 
 
 class DeterminismError(WorkflowError):

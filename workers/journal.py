@@ -9,6 +9,10 @@ from runner.core.commands import Opened, Sleep, WaitForSignal
 from runner.records import Committed, Entry, History, InboxItem, Open, Wait
 
 
+#: A run may record this many entries, and this many bytes: every claim reads them all.
+MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024
+
+
 class TurnJournal:
     """Numbers entries under the lease and keeps account of what the store does not know yet."""
 
@@ -21,6 +25,7 @@ class TurnJournal:
         self.retries: dict[str, Wait] = {}  # of steps that are to be tried again, by step id
         self._new_retries: dict[str, Open] = {}  # … that the store has not heard of
         self._number = max((entry.number for entry in history.entries), default=0)
+        self._bytes = sum(len(entry.payload) for entry in history.entries)
         for wait in history.waits:
             if wait.kind == "retry":
                 self.retries[wait.id] = wait
@@ -41,6 +46,7 @@ class TurnJournal:
     ) -> Entry:
         """The next entry; not written yet."""
         self._number += 1
+        self._bytes += len(payload)
         entry = Entry(
             number=self._number,
             id=id,
@@ -58,6 +64,11 @@ class TurnJournal:
         self._new_retries.pop(id, None)
         self.unread = [item for item in self.unread if item.index != consumes]
         return entry
+
+    @property
+    def fullness(self) -> float:
+        """How much of what a run may record has been recorded: above 1 it is too much."""
+        return max(self._number / MAX_ENTRIES, self._bytes / MAX_BYTES)
 
     def retry(self, id: str, *, attempts: int, after_ms: int, error: str) -> None:
         """A step is to be tried again; when exactly the store says, with the commit that carries this."""

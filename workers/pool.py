@@ -82,7 +82,6 @@ class Pool:
         self._grace_s = grace_s
         self._children: set[Process] = set()
         self._stopping = asyncio.Event()
-        self._killed = False
         self._codes: list[int] = []  # of the children that left while stopping
         self._gave_up: int | None = None
 
@@ -105,7 +104,7 @@ class Pool:
     def _exit_code(self) -> int:
         if self._gave_up is not None:
             return self._gave_up
-        return 0 if not self._killed and all(code in _GOOD for code in self._codes) else 1
+        return 0 if all(code in _GOOD for code in self._codes) else 1
 
     async def _keep(self, place: int) -> None:
         """Fill one place, again and again."""
@@ -151,7 +150,6 @@ class Pool:
     def _kill(self) -> None:
         for child in self._children:
             log.error("pool.child_killed", pid=child.pid, grace_s=self._grace_s)
-            self._killed = True
             _send(child, signal.SIGKILL)
 
 

@@ -20,15 +20,15 @@ from runner.codec import decode
 from runner.context import Context
 from runner.core.commands import Opened, Step
 from runner.core.decide import next_event
-from runner.core.replay import Replay
+from runner.core.replay import Replay, Returned
 from runner.durations import to_ms
-from runner.errors import ExecutionTimedOut, ForeignAwait, PayloadError
+from runner.errors import ExecutionTimedOut, ForeignAwait, JournalTooLarge, PayloadError
 from runner.failures import Failure
 from runner.isolation import Isolation
 from runner.records import Commit, Committed, End, Fail, History, Renewed, Suspend, Wake
 from runner.store import Store
 from runner.workers.ending import Park, ending_of
-from runner.workers.journal import TurnJournal
+from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, TurnJournal
 from runner.workers.leases import HeldLease
 from runner.workers.performing import Performed, Performing
 from runner.workers.persistence import until_answered
@@ -206,6 +206,8 @@ class Turn:
         """The end to commit, or None while there is something left to do in this turn."""
         if self.execution.deadline is not None and self._clock.now() >= self.execution.deadline:
             return Fail(error=_timed_out(self.execution.id))
+        if self._journal.fullness > 1 and not isinstance(self._replay.outcome, Returned):
+            return Fail(error=_too_large())
         if self._replay.outcome is None:
             return None if self._busy() else Suspend()
         end = ending_of(
@@ -327,6 +329,14 @@ class Turn:
         )
         self._replay.record([entry])
         self._drive(self._replay.run)
+
+
+def _too_large() -> bytes:
+    error = JournalTooLarge(
+        f"more than {MAX_ENTRIES:,} entries or {MAX_BYTES // 1024**2} MiB are recorded: "
+        "split the work over several executions"
+    )
+    return Failure.of(error, known={}, attempts=1).pack()
 
 
 def _timed_out(execution_id: str) -> bytes:

@@ -226,4 +226,8 @@ async def test_logs_of_a_workflow_are_not_repeated_by_its_replays(app: App, run:
     with capture_logs() as logs:
         async with run(app) as fleet:
             await (await fleet.client.start(flow)).result(timeout=20)
-    assert [log["event"] for log in logs if log["event"].startswith("flow.")] == ["flow.begun", "flow.woke", "flow.done"]
+    assert [log["event"] for log in logs if log["event"].startswith("flow.")] == [
+        "flow.begun",
+        "flow.woke",
+        "flow.done",
+    ]

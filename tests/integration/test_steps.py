@@ -314,3 +314,22 @@ def _count(store: Any, name: str, calls: list[str]) -> None:
         return await method(*args)
 
     setattr(store, name, counted)
+
+
+async def test_a_run_that_records_too_much_ends_with_the_reason(
+    app: App, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.workers.journal.MAX_ENTRIES", 20)
+
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> None:
+        number = 0
+        while True:
+            number += 1
+            await ctx.step(f"s{number}", str, number)
+
+    async with run(app) as fleet:
+        handle = await fleet.client.start(flow)
+        with pytest.raises(ExecutionFailed, match="JournalTooLarge"):
+            await handle.result(timeout=20)
+        assert len((await fleet.client.history(handle.id)).entries) <= 21
