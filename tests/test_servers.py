@@ -14,7 +14,16 @@ import aio_pika
 import pytest
 from redis.asyncio import Redis
 
-from tests.servers import QUEUE_ON_DISK_S, ROOT, RabbitServer, RedisServer, ServerError, binary, port_is_free, start_redis
+from tests.servers import (
+    QUEUE_ON_DISK_S,
+    ROOT,
+    RabbitServer,
+    RedisServer,
+    ServerError,
+    binary,
+    port_is_free,
+    start_redis,
+)
 
 
 async def test_redis_keeps_acknowledged_data_over_a_kill(own_redis: RedisServer) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    done = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=250
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -37,7 +39,8 @@ def install(folder: Path, *what: str | Path) -> Path:
 
 def test_the_wheel_installs_and_its_command_runs(wheel: Path, tmp_path: Path) -> None:
     programs = install(tmp_path, wheel)
-    assert version("runner-fleet") in run(programs / "runner", "--version", cwd=tmp_path)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert version in run(programs / "runner", "--version", cwd=tmp_path)
     places = run(
         programs / "python",
         "-c",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ HOSTS = {"files.pythonhosted.org"}
 
 
 def normal(requirement: str) -> str:
-    return requirement.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip().lower().replace("_", "-")
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
 
 
 @pytest.mark.parametrize("package", LOCK["package"], ids=lambda package: package["name"])

@@ -1,11 +1,11 @@
 # What Runner uses of msgpack, which ships no types. Two checkers guess differently from its sources.
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 class ExtType(tuple[int, bytes]):
     code: int
     data: bytes
-    def __new__(cls, code: int, data: bytes) -> ExtType: ...
+    def __new__(cls, code: int, data: bytes) -> Self: ...
 
 def packb(
     o: object,
