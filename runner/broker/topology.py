@@ -7,7 +7,7 @@ RabbitMQ 3.10 and says explicitly what 4.x would otherwise decide by a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from runner.errors import ConfigError
@@ -62,20 +62,29 @@ class Topology:
     """The names and declarations of one namespace."""
 
     namespace: str
-    work: str = field(init=False)
-    dead: str = field(init=False)
-    orphans: str = field(init=False)
-    events: str = field(init=False)
 
     def __post_init__(self) -> None:
-        root = f"runner.{self.namespace}"
-        for name, value in (
-            ("work", root),
-            ("dead", f"{root}.dead"),
-            ("orphans", f"{root}.orphans"),
-            ("events", f"{root}.events"),
-        ):
-            object.__setattr__(self, name, _fitting(value))
+        _fitting(self.orphans)
+
+    @property
+    def work(self) -> str:
+        """The exchange of all worker queues."""
+        return f"runner.{self.namespace}"
+
+    @property
+    def dead(self) -> str:
+        """Exchange and queue of what nobody could read, or the broker gave up on."""
+        return f"{self.work}.dead"
+
+    @property
+    def orphans(self) -> str:
+        """The queue of hints whose execution the store does not know."""
+        return f"{self.work}.orphans"
+
+    @property
+    def events(self) -> str:
+        """The exchange of what workflows emit."""
+        return f"{self.work}.events"
 
     def queue(self, name: str) -> str:
         """The broker's name of a worker queue. Raises ConfigError for a name AMQP cannot carry."""

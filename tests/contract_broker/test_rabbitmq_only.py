@@ -497,6 +497,8 @@ async def test_something_that_listens_and_says_nothing_is_given_up(namespace: st
         "amqp://app:12/s3cret@host/",
         "amqps://app:s3cret@host/?no_verify_ssl=1",
         "amqps://app:s3cret@host/?no_verify_ssl=true",
+        "amqps://app:s3cret@host/?no_verify_ssl=",
+        "amqps://app:s3cret@host/?no_verify_ssl=0&no_verify_ssl=1",
         "s3cret",
     ],
 )

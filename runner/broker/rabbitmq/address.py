@@ -23,7 +23,7 @@ class Address:
 def parse_address(url: str, environ: Mapping[str, str]) -> Address:
     """Raises ConfigError for what is no AMQP URL, or one that switches the check of certificates off."""
     parts = _split(url)
-    asked = parse_qs(parts.query).get("no_verify_ssl", ["0"])
+    asked = parse_qs(parts.query, keep_blank_values=True).get("no_verify_ssl", ["0"])
     if asked != ["0"] and environ.get(INSECURE_TLS) != "1":
         raise ConfigError(
             f"the broker URL says no_verify_ssl, so anybody on the way could read and forge hints: give the "
