@@ -105,6 +105,20 @@ async def test_a_killed_child_is_replaced_and_all_leave_when_asked(tmp_path):
     assert pids(tmp_path, "left") == pids(tmp_path, "born") - {victim}
 
 
+async def test_a_child_that_is_just_being_born_is_told_too(tmp_path, monkeypatch):
+    pool = Pool(child(tmp_path), env=os.environ, processes=1, grace_s=60)
+    spawn = asyncio.create_subprocess_exec
+
+    async def spawn_and_stop(*command, **options):
+        born = await spawn(*command, **options)
+        pool.stop()
+        return born
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", spawn_and_stop)
+    async with asyncio.timeout(30):
+        assert await pool.run() == 0
+
+
 async def test_a_child_that_does_not_leave_is_killed_in_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(pools, "MARGIN_S", 0.2)
     pool = Pool(child(tmp_path, handler="signal.SIG_IGN"), env=os.environ, processes=1, grace_s=0.3)
