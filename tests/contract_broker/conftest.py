@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import aio_pika
 import pytest
@@ -9,8 +9,7 @@ from runner.broker import Broker
 from runner.broker.memory import MemoryBroker
 from runner.broker.rabbitmq import RabbitBroker
 from runner.broker.topology import Topology
-
-Inject = Callable[[str, bytes], Awaitable[None]]
+from tests.contract_broker.helpers import NEVER, Inject, Open
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])
@@ -45,3 +44,24 @@ def inject(request: pytest.FixtureRequest, broker: Broker) -> Inject:
             await channel.default_exchange.publish(aio_pika.Message(body), topology.queue(queue))
 
     return publish
+
+
+@pytest.fixture
+async def opened(namespace: str) -> AsyncIterator[Open]:
+    """Opens brokers in the test's namespace and closes them at its end."""
+    brokers: list[RabbitBroker] = []
+
+    async def open_(url: str, *, check_every: float = NEVER) -> RabbitBroker:
+        broker = RabbitBroker(url, namespace=namespace, check_every=check_every)
+        brokers.append(broker)
+        await broker.open(["orders"])
+        return broker
+
+    yield open_
+    for broker in brokers:
+        await broker.close()
+
+
+@pytest.fixture
+def topology(namespace: str) -> Topology:
+    return Topology(namespace)

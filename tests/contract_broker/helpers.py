@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiormq.abc import AbstractChannel
 
 from runner.broker import Delivery
+from runner.broker.rabbitmq import RabbitBroker
+from runner.broker.rabbitmq.address import Address
+from runner.broker.rabbitmq.link import dial
 from runner.messages import Hint
 
 #: Seconds until something counts as not happening. Far above what it takes, for machines that are busy.
 PATIENCE = 30.0
+
+#: Seconds between checks of a consumer: whatever healed it, it was not the check.
+NEVER = 3600.0
+
+#: Opens a broker at a URL, in the namespace of the test.
+Open = Callable[..., Awaitable[RabbitBroker]]
+
+#: Puts raw bytes into a queue.
+Inject = Callable[[str, bytes], Awaitable[None]]
 
 
 def hint(number: int = 1) -> Hint:
@@ -56,3 +71,13 @@ async def eventually(condition: Callable[[], Awaitable[bool]] | Callable[[], boo
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"never came true: {why}") from None
+
+
+@asynccontextmanager
+async def raw_channel(url: str) -> AsyncIterator[AbstractChannel]:
+    link = await dial(Address(url, "test"), "test")
+    try:
+        async with link.spare() as channel:
+            yield channel
+    finally:
+        await link.close()

@@ -11,8 +11,7 @@ import pytest
 from runner.broker import Broker, Delivery
 from runner.broker.handling import REQUEUE_PAUSE
 from runner.errors import BrokerUnavailable, ConfigError
-from tests.contract_broker.conftest import Inject
-from tests.contract_broker.helpers import Acker, Catcher, eventually, hint
+from tests.contract_broker.helpers import Acker, Catcher, Inject, eventually, hint
 
 
 async def test_a_published_hint_is_delivered_as_it_was_and_gone_once_acknowledged(broker: Broker) -> None:
