@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
-import structlog
-
 from runner.app import App
 from runner.broker import Broker
 from runner.broker.factory import open_broker
@@ -29,15 +27,16 @@ from runner.errors import (
 )
 from runner.handle import Handle, Outcome
 from runner.ids import check_id
+from runner.log import Logger
 from runner.messages import Hint
 from runner.records import Deliver, Execution, Filter, History, Page, Reception, Status, Wake
 from runner.signals import Signal
 from runner.starts import OnConflict, check_conflict, make_start, named_only
-from runner.store import Store
+from runner.store import Store, Subscription
 from runner.store.factory import open_store
 from runner.workflow import Workflow
 
-log = structlog.get_logger("runner.client")
+log = Logger("runner.client")
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
@@ -221,11 +220,7 @@ class Client:
         endings = await self.store.subscribe(f"ended/{execution_id}")
         try:
             async with asyncio.timeout(timeout_s):
-                while not execution.status.terminal:
-                    # Read after subscribing, so that an end in between is not missed.
-                    execution = await self.execution(execution_id)
-                    if not execution.status.terminal:
-                        await endings.next(SAFETY_POLL_S)
+                return await self._watched(execution_id, endings)
         except TimeoutError:
             raise WaitTimeout(
                 f"execution {execution_id!r} of {execution.workflow!r} is still {execution.status} after {timeout_s} s",
@@ -236,7 +231,14 @@ class Client:
             ) from None
         finally:
             await endings.close()
-        return execution
+
+    async def _watched(self, execution_id: str, endings: Subscription) -> Execution:
+        while True:
+            # Read after subscribing, so that an end in between is not missed.
+            execution = await self.execution(execution_id)
+            if execution.status.terminal:
+                return execution
+            await endings.next(SAFETY_POLL_S)
 
     # -- reaching a running execution --------------------------------------------------------------
 

@@ -10,12 +10,17 @@ from typing import Any
 import structlog
 
 
-class WorkflowLog:
-    """``ctx.log``: silent while a turn runs through what a former turn has logged already."""
+class Logger:
+    """Logs where the program's own structlog configuration says.
 
-    def __init__(self, silent: Callable[[], bool], **fields: Any) -> None:
-        self._silent = silent
-        self._log = structlog.get_logger("runner.workflow").bind(**fields)
+    A program that has none gets lines from ``level`` up, on stderr: a library does not write between what the
+    program prints.
+    """
+
+    def __init__(self, name: str, *, level: int = logging.WARNING, **fields: Any) -> None:
+        self._name = name
+        self._level = level
+        self._fields = fields
 
     def debug(self, event: str, **fields: Any) -> None:
         self._say("debug", event, fields)
@@ -29,9 +34,38 @@ class WorkflowLog:
     def error(self, event: str, **fields: Any) -> None:
         self._say("error", event, fields)
 
-    def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
+    def exception(self, event: str, **fields: Any) -> None:
+        """As ``error``, with the traceback of the exception being handled."""
+        self._say("error", event, {"exc_info": True, **fields})
+
+    def _say(self, method: str, event: str, fields: dict[str, Any]) -> None:
+        logger = structlog.get_logger(self._name) if structlog.is_configured() else _plain(self._level)
+        getattr(logger, method)(event, **{**self._fields, **fields})
+
+
+class WorkflowLog(Logger):
+    """``ctx.log``: silent while a turn runs through what a former turn has logged already."""
+
+    def __init__(self, silent: Callable[[], bool], **fields: Any) -> None:
+        super().__init__("runner.workflow", level=logging.INFO, **fields)
+        self._silent = silent
+
+    def _say(self, method: str, event: str, fields: dict[str, Any]) -> None:
         if not self._silent():
-            getattr(self._log, level)(event, **fields)
+            super()._say(method, event, fields)
+
+
+def _plain(level: int) -> Any:
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
 
 
 def configure(level: str = "info", *, json: bool | None = None) -> None:
@@ -66,8 +100,10 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    for library in ("aio_pika", "aiormq", "redis", "asyncio"):
+    for library in ("aio_pika", "redis", "asyncio"):
         logging.getLogger(library).setLevel(max(number, logging.WARNING))
+    # It logs an error with a traceback for every failed reconnect, and whole frames below: we say it ourselves.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 def _escape(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

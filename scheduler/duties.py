@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import structlog
-
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
+from runner.log import Logger
 from runner.records import Deliver, Outgoing, Wake
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.republish import lost
 from runner.store import Store
 
-log = structlog.get_logger("runner.scheduler")
+log = Logger("runner.scheduler")
 
 LIMIT = 200
 #: An overdue entry comes up again after this long, doubling while its hint is not the problem, in ms.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-import structlog
-
 from runner.errors import StoreUnavailable
+from runner.log import Logger
 from runner.records import Leadership
 from runner.store import Store
 
-log = structlog.get_logger("runner.scheduler")
+log = Logger("runner.scheduler")
 
 
 class Seat:

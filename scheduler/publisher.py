@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
-
 from runner.broker import Broker
 from runner.errors import BrokerUnavailable
+from runner.log import Logger
 from runner.messages import Hint
 from runner.records import Wake
 
-log = structlog.get_logger("runner.scheduler")
+log = Logger("runner.scheduler")
 
 
 class Publisher:

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from runner.broker import Broker
 from runner.errors import StoreUnavailable
+from runner.log import Logger
 from runner.scheduler.agenda import Agenda
 from runner.scheduler.duties import Duties
 from runner.scheduler.leader import Seat
 from runner.scheduler.publisher import Publisher
 from runner.store import Store
 
-log = structlog.get_logger("runner.scheduler")
+log = Logger("runner.scheduler")
 
 #: Behind every push stands a poll: a notification can be lost without anybody noticing.
 SAFETY_POLL_S = 1.0

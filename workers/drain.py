@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-import structlog
-
 from runner.broker import Consumer
+from runner.log import Logger
 from runner.workers.slots import Slots
 from runner.workers.turn import Turn
 
-log = structlog.get_logger("runner.worker")
+log = Logger("runner.worker")
 
 #: The last part of the grace is for handing back what has not ended: this share, and at most this long.
 _HAND_BACK_SHARE, _HAND_BACK_S = 0.2, 5.0

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import structlog
-
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
+from runner.log import Logger
 from runner.records import Lease, Renewed, WorkerInfo
 from runner.store import Renewer
 
-log = structlog.get_logger("runner.leases")
+log = Logger("runner.leases")
 
 #: A lease counts as ours for this part of its time, by our own clock: the rest is for the answer's way.
 TRUST = 0.8

@@ -10,11 +10,10 @@ import threading
 import traceback
 from collections.abc import Callable
 
-import structlog
-
 from runner.clock import boot_ms
+from runner.log import Logger
 
-log = structlog.get_logger("runner.loopwatch")
+log = Logger("runner.loopwatch")
 
 #: Exit code of a worker whose loop hung: the supervisor starts another.
 EXIT_STALLED = 70

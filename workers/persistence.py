@@ -7,11 +7,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-
 from runner.errors import StoreUnavailable
+from runner.log import Logger
 
-log = structlog.get_logger("runner.store")
+log = Logger("runner.store")
 T = TypeVar("T")
 
 _FIRST_S, _LAST_S = 0.1, 2.0

@@ -14,9 +14,9 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
+from runner.log import Logger
 
-log = structlog.get_logger("runner.pool")
+log = Logger("runner.pool")
 
 #: The pause before a child is started again: it doubles with every short life, up to the second figure.
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0

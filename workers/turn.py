@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import structlog
-
 from runner.clock import StoreClock, boot_ms
 from runner.codec import decode
 from runner.context import Context
@@ -25,6 +23,7 @@ from runner.durations import to_ms
 from runner.errors import ExecutionTimedOut, ForeignAwait, JournalTooLarge, PayloadError
 from runner.failures import Failure
 from runner.isolation import Isolation
+from runner.log import Logger
 from runner.records import Commit, Committed, End, Fail, History, Renewed, Suspend, Wake
 from runner.store import Store
 from runner.workers.ending import Park, ending_of
@@ -35,7 +34,7 @@ from runner.workers.persistence import until_answered
 from runner.workers.steps import Errored, StepRunner, Succeeded, asked_delay, outcome_of
 from runner.workflow import Workflow
 
-log = structlog.get_logger("runner.turn")
+log = Logger("runner.turn")
 
 #: A turn stays for a retry that is at most this far away, instead of suspending and being woken again.
 IN_PLACE_MS = 2_000

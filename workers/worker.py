@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
-import structlog
-
 from runner.app import App
 from runner.broker import Broker, Consumer, Delivery
 from runner.clock import boot_ms
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
+from runner.log import Logger
 from runner.messages import Hint
 from runner.records import History, Refusal, Renewed, Wake, WorkerInfo
 from runner.store import Store, Subscription
@@ -26,7 +25,7 @@ from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
 from runner.workers.turn import LeaseLost, Parked, Turn
 
-log = structlog.get_logger("runner.worker")
+log = Logger("runner.worker")
 
 #: A delivery whose turn lasts longer is acknowledged: far below any consumer timeout of the broker.
 EARLY_ACK_S = 60.0

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import structlog
-
 from runner.broker import Handler
 from runner.errors import ConfigError
+from runner.log import Logger
 from runner.messages import Hint, MalformedHint
 
-log = structlog.get_logger("runner.broker")
+log = Logger("runner.broker")
 
 #: Seconds between a handler's failure and the hint's return to its queue. A nack at once would be delivered
 #: again at once: thousands of times a second, until the delivery limit throws it away.

@@ -11,15 +11,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import structlog
-
 from runner.broker import Consumer, DeadLetter, Handler
 from runner.broker.handling import check_prefetch, handle
 from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX
 from runner.errors import BrokerUnavailable
+from runner.log import Logger
 from runner.messages import Hint
 
-log = structlog.get_logger("runner.broker")
+log = Logger("runner.broker")
 
 
 @dataclass(frozen=True, slots=True)

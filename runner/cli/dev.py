@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
-import structlog
 
 from runner.app import App
 from runner.broker.memory import MemoryBroker
@@ -21,12 +20,13 @@ from runner.cli.stopping import Stopping, leave_threads_behind
 from runner.cli.worker import queues_of
 from runner.errors import ConfigError
 from runner.loading import load_app
+from runner.log import Logger
 from runner.scheduler import Scheduler
 from runner.scheduler.publisher import Publisher
 from runner.urls import masked
 from runner.workers import Worker, WorkerOptions
 
-log = structlog.get_logger("runner.dev")
+log = Logger("runner.dev")
 
 _GRACE_S = 5.0
 

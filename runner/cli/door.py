@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from runner.cli.wire import LONGEST_LINE, METHODS, Refused, Request, address_of, door_of, line_of
 from runner.errors import RunnerError
+from runner.log import Logger
 from runner.records import Wake
 from runner.scheduler.publisher import Publisher
 from runner.store import Store
 
-log = structlog.get_logger("runner.dev")
+log = Logger("runner.dev")
 
 #: How soon it is noticed that a listener has hung up.
 _HANG_UP_S = 1.0

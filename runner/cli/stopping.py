@@ -11,11 +11,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from runner.cli.exits import Exit
+from runner.log import Logger
 
-log = structlog.get_logger("runner.process")
+log = Logger("runner.process")
 
 #: Beyond the grace for leaving in good order, this long for the rest; then the process ends whatever hangs.
 MARGIN_S = 3.0
@@ -71,9 +70,10 @@ class Stopping:
             self._leave(Exit.INTERRUPTED)
 
     def _begin(self) -> None:
-        timer = threading.Timer(self._grace_s + MARGIN_S, self._out_of_time)
-        timer.daemon = True
-        timer.start()
+        # Not stopped when the block is left: what hangs may come after it, such as a thread that asyncio waits for.
+        self._timer = threading.Timer(self._grace_s + MARGIN_S, self._out_of_time)
+        self._timer.daemon = True
+        self._timer.start()
         self._asked.set()
         if not self._waiting and self._starting is not None:
             self._starting.cancel()

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-import structlog
 
 from runner.app import App
 from runner.broker import Broker
@@ -31,12 +30,13 @@ from runner.cli.options import (
 from runner.cli.stopping import Stopping, leave_threads_behind
 from runner.errors import ConfigError
 from runner.loading import load_app
+from runner.log import Logger
 from runner.store import Store
 from runner.store.factory import open_store
 from runner.workers import Worker, WorkerOptions
 from runner.workers.pool import Lifeline, Pool
 
-log = structlog.get_logger("runner.process")
+log = Logger("runner.process")
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 

@@ -17,6 +17,7 @@ from typing import Any
 from runner.codec import decode
 from runner.core.branches import Branch, Join, Resume, close_quietly
 from runner.core.commands import Command, Gather, Leaf, Opened, Place, Sleep, Step, WaitForSignal
+from runner.core.failing import step_error
 from runner.core.places import awaiting, innermost, raising, show
 from runner.errors import (
     Cancelled,
@@ -28,7 +29,6 @@ from runner.errors import (
     TurnOver,
     UnawaitedCall,
 )
-from runner.core.failing import step_error
 from runner.failures import Failure
 from runner.records import Entry
 from runner.signals import TimedOut

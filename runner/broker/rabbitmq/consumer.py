@@ -7,8 +7,6 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from runner.broker import Handler
 from runner.broker.handling import handle
 from runner.broker.rabbitmq.address import Address
@@ -18,8 +16,9 @@ from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Publisher
 from runner.broker.rabbitmq.session import Session, begin
 from runner.broker.topology import Topology
+from runner.log import Logger
 
-log = structlog.get_logger("runner.broker")
+log = Logger("runner.broker")
 
 #: Seconds before the first and between later attempts to connect again, before jitter.
 BACKOFF_FIRST = 0.1

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import structlog
 from aiormq.abc import DeliveredMessage
 
 from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, in_words
 from runner.broker.rabbitmq.publisher import Post, Publisher
 from runner.broker.topology import Topology
+from runner.log import Logger
 
-log = structlog.get_logger("runner.broker")
+log = Logger("runner.broker")
 
 REASON = "x-runner-reason"
 QUEUE = "x-runner-queue"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-import structlog
 from aiormq import spec
 from aiormq.exceptions import DeliveryError, PublishError
 
@@ -17,8 +16,9 @@ from runner.broker.rabbitmq.keeper import Keeper
 from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, translated
 from runner.broker.topology import Topology
 from runner.errors import BrokerUnavailable, ConfigError
+from runner.log import Logger
 
-log = structlog.get_logger("runner.broker")
+log = Logger("runner.broker")
 
 CONTENT_TYPE = "application/vnd.runner.hint+msgpack"
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import structlog
 from redis import Redis
 from redis import exceptions as redis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -18,11 +17,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from runner.errors import ConfigError
+from runner.log import Logger
 from runner.store.redis.failures import reason
 from runner.store.redis.scripts import Script
 from runner.urls import masked
 
-log = structlog.get_logger("runner.store.redis")
+log = Logger("runner.store.redis")
 
 SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0

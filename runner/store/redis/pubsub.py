@@ -7,15 +7,15 @@ import contextlib
 from collections import defaultdict
 from typing import Any
 
-import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from runner.errors import StoreUnavailable
+from runner.log import Logger
 from runner.store.keys import Keys
 from runner.store.redis.connection import Endpoint
 from runner.store.redis.failures import is_refusal, reason, translate
 
-log = structlog.get_logger("runner.store.redis")
+log = Logger("runner.store.redis")
 
 #: A ping leaves this often; a connection on which nothing came for two of them is dead.
 PING_S = 5.0

@@ -10,9 +10,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
-import structlog
-
 from runner.errors import ConfigError, Overloaded
+from runner.log import Logger
 from runner.records import (
     Commit,
     Committed,
@@ -41,7 +40,7 @@ from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
 from runner.store.redis.scripts import scripts
 
-log = structlog.get_logger("runner.store.redis")
+log = Logger("runner.store.redis")
 
 #: The layout of the keys. A process refuses a namespace that a newer one has laid out.
 SCHEMA = 1

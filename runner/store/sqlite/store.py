@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
-
 from runner.errors import ConfigError, Overloaded, StoreUnavailable
+from runner.log import Logger
 from runner.records import (
     Commit,
     Committed,
@@ -41,7 +40,7 @@ from runner.store.sqlite.rows import Session
 from runner.store.sqlite.topics import Listener, Topics
 from runner.store.sqlite.writer import Connection, DiskFull, Writer
 
-log = structlog.get_logger("runner.store")
+log = Logger("runner.store")
 T = TypeVar("T")
 
 

@@ -14,13 +14,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import structlog
-
 from runner.errors import ConfigError, StoreUnavailable
+from runner.log import Logger
 from runner.store.sqlite.rows import Session
 from runner.store.sqlite.topics import Topics
 
-log = structlog.get_logger("runner.store")
+log = Logger("runner.store")
 T = TypeVar("T")
 
 #: Operations in one transaction: enough to share an fsync, few enough that the first need not wait long.
