@@ -177,6 +177,14 @@ class Shell:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
             process.wait()
+            for entry in self.logged(process, "pool.child_started"):
+                self._end_orphan(entry["pid"])
+
+    def _end_orphan(self, pid: int) -> None:
+        """A child of a pool that has failed its test: the pid may be somebody else's by now."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if "--in-pool" in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

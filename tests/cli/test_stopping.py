@@ -13,10 +13,25 @@ from runner.cli import stopping as module
 from runner.cli.stopping import Stopping
 
 
-async def test_once_is_in_good_order_twice_in_a_hurry_three_times_at_once():
+@pytest.fixture
+def stoppings():
+    """Makes them, and stops their clocks, which would end the whole test run."""
+    made: list[Stopping] = []
+
+    def make(grace_s: float, **options) -> Stopping:
+        made.append(Stopping(grace_s, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if hasattr(one, "_timer"):
+            one._timer.cancel()
+
+
+async def test_once_is_in_good_order_twice_in_a_hurry_three_times_at_once(stoppings):
     left: list[int] = []
     hurried = asyncio.Event()
-    async with asyncio.timeout(20), Stopping(60, leave=left.append) as stopping:
+    async with asyncio.timeout(20), stoppings(60, leave=left.append) as stopping:
         waiting = asyncio.create_task(stopping.asked(hurried.set))
         await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -31,9 +46,9 @@ async def test_once_is_in_good_order_twice_in_a_hurry_three_times_at_once():
     assert left == [130]
 
 
-async def test_whoever_is_asked_while_starting_stops_starting():
+async def test_whoever_is_asked_while_starting_stops_starting(stoppings):
     async def start() -> None:
-        async with Stopping(60) as stopping:
+        async with stoppings(60) as stopping:
             stopping.ask("a change of mind")
             await asyncio.sleep(3600)
 
@@ -43,9 +58,9 @@ async def test_whoever_is_asked_while_starting_stops_starting():
     await starting
 
 
-async def test_a_cancel_from_elsewhere_is_not_taken_for_a_signal():
+async def test_a_cancel_from_elsewhere_is_not_taken_for_a_signal(stoppings):
     async def body() -> None:
-        async with Stopping(60):
+        async with stoppings(60):
             await asyncio.sleep(3600)
 
     task = asyncio.create_task(body())
@@ -55,11 +70,11 @@ async def test_a_cancel_from_elsewhere_is_not_taken_for_a_signal():
         await task
 
 
-async def test_when_the_grace_is_over_whatever_hangs_is_left(monkeypatch):
+async def test_when_the_grace_is_over_whatever_hangs_is_left(monkeypatch, stoppings):
     monkeypatch.setattr(module, "MARGIN_S", 0.1)
     left = threading.Event()
     codes: list[int] = []
-    async with Stopping(0.1, leave=lambda code: (codes.append(code), left.set())) as stopping:
+    async with stoppings(0.1, leave=lambda code: (codes.append(code), left.set())) as stopping:
         stopping._waiting = True
         stopping.ask("enough")
         # The loop itself hangs: nothing but another thread can end this.
