@@ -175,6 +175,15 @@ async def test_a_repeated_start_stays_new_after_the_claim_but_needs_no_hint(stor
     assert (await record(store)).status is Status.COMPLETED
 
 
+async def test_a_repeated_start_gives_no_hint_for_what_was_claimed_and_handed_back(store: Store) -> None:
+    asked = a_start()
+    turn = await begin(store, asked)
+    await store.release("e-1", turn.nonce)
+    assert (await record(store)).status is Status.PENDING
+    assert (await start(store, asked)).wake is None
+    assert (await start(store, a_start())).wake is None
+
+
 async def test_an_id_that_exists_is_left_as_it_is(store: Store) -> None:
     await start(store, a_start(input=b"one", digest="d-one"))
     other = await start(store, a_start(input=b"two", digest="d-two", workflow="refund", queue="other"))

@@ -278,6 +278,25 @@ async def test_what_is_committed_survives_a_power_loss(store: SqliteStore) -> No
     assert await store._do(settings) == ("wal", 2)
 
 
+async def test_a_purge_leaves_no_row_behind() -> None:
+    clock = SkipClock()
+    store = await opened(None, clock=clock)
+    turn = await begin(store, a_start(retention_ms=5))
+    await send(store)
+    await turn.commit(entries=[an_entry()], opens=[a_wait()])
+    await turn.commit(end=Fail(error=b"e"))
+    tables = ("execution", "payload", "entry", "wait", "inbox", "request")
+
+    def rows(session: Session) -> dict[str, int]:
+        return {one: session.db.execute(f"SELECT count(*) FROM {one}").fetchone()[0] for one in tables}
+
+    assert await store._do(rows) == {**dict.fromkeys(tables, 1), "wait": 0}
+    clock.now += 5
+    assert (await store.purge(part(store), 10))[0] == 1
+    assert await store._do(rows) == dict.fromkeys(tables, 0)
+    await store.close()
+
+
 # -- the thread -----------------------------------------------------------------------------------
 
 
