@@ -509,5 +509,9 @@ async def test_no_statement_walks_through_what_is_over(monkeypatch: pytest.Monke
         if any(step.startswith("SCAN") and "CONSTANT" not in step for step in plan)
     }
     assert walks == {}
+    used = " ".join(step for plan in found.values() for step in plan)
+    indexes = {"ready", "ready_queue", "passed_over", "timers", "leases", "expiry", "outbox_order"}
+    listings = {"by_age", "by_status", "by_workflow", "by_both"}
+    assert {name for name in indexes | listings if not re.search(rf"INDEX {name}\b", used)} == set()
     sorts = {sql: plan for sql, plan in found.items() if any("TEMP B-TREE" in step for step in plan)}
     assert {sql.partition(" FROM ")[2].split(" ")[0] for sql in sorts} <= {"entry"}, "one execution's journal is small"
