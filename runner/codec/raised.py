@@ -70,8 +70,7 @@ def _unpack(cls: type[BaseException], content: dict[str, Any]) -> BaseException:
     args = tuple(_args(content["args"], wanted))
     root: Any = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
     error: BaseException = root.__new__(cls, *args)
-    root.__init__(error, *args)  # the builtin one: it sets what only C code sets, as UnicodeError's fields
-    error.args = args
+    root.__init__(error, *args)  # the builtin one: sets args, and what only C code can, as UnicodeError's fields
     vars(error).update(_fields(content["fields"], hints))
     for name, value in _fields(content["slots"], hints).items():
         object.__setattr__(error, name, value)

@@ -128,6 +128,12 @@ def test_garbage_is_refused(blob):
         decode(blob, what="input")
 
 
+@pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/localtime", "os.path", "a" * 100, "Europe/", ""])
+def test_what_names_no_zone_opens_no_file(key):
+    with pytest.raises(PayloadError, match="in a way that no time zone is named"):
+        decode(ext(3, f"2026-01-01T00:00:00@{key}".encode()))
+
+
 @CALM
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_value_or_a_payload_error(blob):
