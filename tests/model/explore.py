@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
@@ -62,7 +62,8 @@ class _Search(Generic[S]):
                 self.into[to].append(number)
 
     def finding(self, what: str, number: int) -> Finding[S]:
-        state, way = self.states[number], []
+        state = self.states[number]
+        way: list[str] = []
         while number:
             way.append(self._names[number])
             number = self._parents[number]
@@ -84,7 +85,7 @@ class _Search(Generic[S]):
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
+def _no_garbage() -> Generator[None, None, None]:
     """States are tuples of tuples: looking for cycles among millions of them would take a third of the time."""
     enabled = gc.isenabled()
     gc.disable()

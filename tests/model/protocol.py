@@ -1,7 +1,11 @@
 """The wake-up, lease and commit protocol as it is built, for one execution: who acts, and what can go wrong in between.
 
 The store's changes are in ``record``, a turn's decisions in ``turn``, its requests and calls in ``workers``, what must
-hold in ``promises``. Every request to the store is one atomic move, and so is every publish.
+hold in ``promises``. Every request to the store is one atomic move, and so is every publish. Time is not measured: a
+moment passes at any point, and a lease runs out at any point at which its owner is dead or knows it may have.
+
+Left out: passing over, poisoning, concurrent branches, other executions (a backlog in the queue hides a lost hint from
+the scheduler for as long as it lasts), a store that goes back in time.
 """
 
 from __future__ import annotations
