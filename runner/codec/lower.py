@@ -97,10 +97,16 @@ def _tuple(lowering: Lowering, value: tuple[Any, ...], depth: int) -> list[Any]:
 
 def _dict(lowering: Lowering, value: dict[Any, Any], depth: int) -> Any:
     lowering.enter(2 * len(value), depth)
-    if lowering.sort or not lowering.flat(value):
+    if not lowering.flat(value):
         return _with_keys(lowering, value, _values(lowering, value, depth), depth)
     check_hashes(value)
-    return value if lowering.flat(value.values()) else _values(lowering, value, depth)
+    values = value if lowering.flat(value.values()) else _values(lowering, value, depth)
+    return dict(_ordered(values.items())) if lowering.sort else values
+
+
+def _ordered(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """By the bytes of the keys: keys of several types compare no other way."""
+    return sorted(pairs, key=lambda pair: pack(pair[0]))
 
 
 def _values(lowering: Lowering, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
@@ -114,11 +120,11 @@ def _values(lowering: Lowering, value: dict[Any, Any], depth: int) -> dict[Any, 
 
 
 def _with_keys(lowering: Lowering, value: dict[Any, Any], values: dict[Any, Any], depth: int) -> Any:
-    """For keys that need a look of their own, or an order."""
+    """For keys that need a look of their own."""
     keys = _hashables(lowering, value, depth + 1, "key")
     pairs = list(zip(keys, values.values(), strict=True))
     if lowering.sort:
-        pairs.sort(key=lambda pair: pack(pair[0]))
+        pairs = _ordered(pairs)
     if list not in map(type, keys):
         return dict(pairs)
     lowering.enter(1, depth)
@@ -148,9 +154,8 @@ def _hashables(lowering: Lowering, values: collections.abc.Collection[Any], dept
         raise misfit.within(f"<{role}>")  # noqa: B904
     lowering.hashed -= 1
     # An enum member and its value are two keys before, and would be one after.
-    if len({value if kind in NATIVE else (kind, pack(value)) for value in lowered if (kind := type(value))}) < len(
-        lowered
-    ):
+    distinct = {value if kind in NATIVE else (kind, pack(value)) for value in lowered if (kind := type(value))}
+    if len(distinct) < len(lowered):
         raise Misfit(f"holds a {role} twice once enum members are stored as their values; use one of both")
     return lowered
 
