@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ format: ## Rewrite the code in the house's format
 	@tests/setup/venv dev
 	@$(PYTHON) -m ruff check --quiet --fix-only .
 	@$(PYTHON) -m ruff format .
+
+bench: ## Measure replay, and executions a second: embedded, then on private Redis and RabbitMQ
+	@tests/setup/servers
+	@tests/setup/venv dev
+	@$(PYTHON) benchmarks/replay.py
+	@$(PYTHON) benchmarks/throughput.py
+	@$(PYTHON) -m tests.setup.with_servers $(PYTHON) benchmarks/throughput.py
 
 clean: ## Remove what was built, cached and installed here
 	rm -rf .venv dist build .runner .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
