@@ -17,10 +17,16 @@ from redis import Redis
 
 from runner.core.status import TRANSITIONS
 from runner.errors import ConfigError, InfrastructureError, Overloaded, StoreUnavailable
-from runner.records import Complete, Filter, Lease, Reception, Status, Suspend, WorkerInfo
+from runner.records import Filter, Status, WorkerInfo
 from runner.store import partition_of
 from runner.store.redis import RedisStore, connection, pubsub
 from runner.store.redis.scripts import Scripts, scripts
+from runner.transactions import (
+    Complete,
+    Lease,
+    Reception,
+    Suspend,
+)
 from tests.contract.kit import (
     LEASE,
     a_cancel,
@@ -548,16 +554,15 @@ async def test_another_eviction_policy_is_warned_of(tmp_path: Path, opened: Open
 async def test_a_backlog_does_not_hide_another_queues_lost_hint(store: RedisStore, redis_url: str) -> None:
     here = partition_of("e-0", 16)
     ids = [f"e-{n}" for n in range(300) if partition_of(f"e-{n}", 16) == here][:9]
-    await store.start([a_start(id, queue="small" if id == ids[4] else "big") for id in ids])
+    queues = dict(zip(ids, ("big", "small", *["big", "other"] * 3, "other"), strict=True))
+    await store.start([a_start(id, queue=queue) for id, queue in queues.items()])
     with Redis.from_url(redis_url) as admin:
-        for id in ids:
-            queue = "small" if id == ids[4] else "big"
+        for id, queue in queues.items():
             admin.zadd(f"runner:{{{store.namespace}:{here}}}:ready:{queue}", {id: 1_700_000_000_000})
-    seen = await store.overdue(here, 4, 60_000)
-    assert len(seen.lost) == 4
-    assert ids[4] in {wake.id for wake in seen.lost}
-    assert seen.ready == {"big": 8, "small": 1}
-    assert len((await store.overdue(here, 200, 60_000)).lost) == 5
+    seen = await store.overdue(here, 5, 60_000)
+    assert sorted(wake.queue for wake in seen.lost) == ["big", "big", "other", "other", "small"]
+    assert seen.ready == {"big": 4, "other": 4, "small": 1}
+    assert len((await store.overdue(here, 200, 60_000)).lost) == 4
 
 
 async def test_a_rush_that_is_limited_goes_on_where_it_stopped(store: RedisStore) -> None:
