@@ -105,7 +105,7 @@ class App:
                 "version": version,
                 "queue": queue,
                 "category": category,
-                "signals": None if signals is None else frozenset(signal.name for signal in signals),
+                "signals": None if signals is None else {signal.name: signal.payload_type for signal in signals},
                 "defaults": defaults,
                 "timeout_ms": None if timeout is None else to_ms(timeout, what="timeout"),
                 "max_attempts": max_attempts,

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, overload
 from runner.app import App
 from runner.broker import Broker
 from runner.broker.factory import open_broker
-from runner.codec import encode, roundtrip
+from runner.codec import decode, encode, roundtrip
 from runner.core.retry import Duration
 from runner.durations import to_moment_ms, to_ms
 from runner.endings import result_of
@@ -29,11 +29,18 @@ from runner.handle import Handle, Outcome
 from runner.ids import check_id
 from runner.log import Logger
 from runner.messages import Hint
-from runner.records import Deliver, Execution, Filter, History, Page, Reception, Status, Wake
+from runner.records import (
+    Execution,
+    Filter,
+    History,
+    Page,
+    Status,
+)
 from runner.signals import Signal
 from runner.starts import OnConflict, check_conflict, make_start, named_only
 from runner.store import Store, Subscription
 from runner.store.factory import open_store
+from runner.transactions import Deliver, Reception, Wake
 from runner.workflow import Workflow
 
 log = Logger("runner.client")
@@ -252,10 +259,14 @@ class Client:
         Raises UnknownExecution, UndeclaredSignal, PayloadError, Overloaded, StoreUnavailable.
         """
         name = signal if isinstance(signal, str) else signal.name
-        encoded, _ = roundtrip(
-            payload, Any if isinstance(signal, str) else signal.payload_type, what=f"payload of signal {name!r}"
-        )
-        await self._check_declared(execution_id, name)
+        what = f"payload of signal {name!r}"
+        workflow = await self._declaring(execution_id, name)
+        if not isinstance(signal, str):
+            encoded, _ = roundtrip(payload, signal.payload_type, what=what)
+        else:
+            # Plain data from a caller without the types becomes what the workflow declares.
+            declared = Any if workflow is None else workflow.payload_type(name)
+            encoded, _ = roundtrip(decode(encode(payload, what=what), declared, what=what), declared, what=what)
         request = f"signal:{name}:{dedup_id}" if dedup_id is not None else secrets.token_hex(16)
         return await self._deliver(
             Deliver(id=check_id(execution_id), request=request, kind="signal", name=name, payload=encoded)
@@ -286,14 +297,16 @@ class Client:
         await self._publish([delivered.wake])
         return delivered.reception is Reception.DELIVERED
 
-    async def _check_declared(self, execution_id: str, name: str) -> None:
+    async def _declaring(self, execution_id: str, name: str) -> Workflow[Any, Any] | None:
+        """The execution's workflow, when this client knows it and any has a contract of signals."""
         if not any(workflow.signals is not None for workflow in self.app.workflows()):
-            return
+            return None
         execution = await self.execution(execution_id)
         workflow = self.app.find(execution.workflow, execution.version)
         if workflow is not None and not workflow.takes(name):
             declared = ", ".join(sorted(workflow.signals or ())) or "none"
             raise UndeclaredSignal(f"workflow {workflow.name!r} does not take signal {name!r}; declared: {declared}")
+        return workflow
 
     # -- looking ----------------------------------------------------------------------------------
 

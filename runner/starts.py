@@ -11,7 +11,7 @@ from runner.core.retry import Duration
 from runner.durations import to_moment_ms, to_ms
 from runner.errors import ConflictingStart, UsageError
 from runner.ids import check_id, check_name, check_queue, id_from_key, new_id
-from runner.records import Start, Started
+from runner.transactions import Start, Started
 from runner.workflow import Workflow
 
 OnConflict = Literal["return", "raise"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -29,7 +29,7 @@ class Workflow(Generic[I, O]):
     input_type: Any
     output_type: Any
     category: str | None = None
-    signals: frozenset[str] | None = None  # None: any signal
+    signals: Mapping[str, Any] | None = None  # payload types by name; None: any signal
     defaults: Any = None
     timeout_ms: int | None = None
     max_attempts: int = 3
@@ -46,6 +46,10 @@ class Workflow(Generic[I, O]):
 
     def takes(self, signal: str) -> bool:
         return self.signals is None or signal in self.signals
+
+    def payload_type(self, signal: str) -> Any:
+        """The declared type of a signal's payload; Any when it is not declared."""
+        return (self.signals or {}).get(signal, Any)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

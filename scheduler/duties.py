@@ -8,10 +8,10 @@ from typing import ClassVar
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
 from runner.log import Logger
-from runner.records import Deliver, Outgoing, Wake
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.republish import lost
 from runner.store import Store
+from runner.transactions import Deliver, Outgoing, Wake
 
 log = Logger("runner.scheduler")
 

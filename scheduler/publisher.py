@@ -8,7 +8,7 @@ from runner.broker import Broker
 from runner.errors import BrokerUnavailable
 from runner.log import Logger
 from runner.messages import Hint
-from runner.records import Wake
+from runner.transactions import Wake
 
 log = Logger("runner.scheduler")
 

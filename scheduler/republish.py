@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from runner.records import Wake
+from runner.transactions import Wake
 
 #: A queue that holds at least this share of its ready entries is busy, not broken.
 BACKLOG_SHARE = 0.5

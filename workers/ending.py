@@ -10,7 +10,14 @@ from runner.codec import roundtrip
 from runner.core.replay import Outcome, Raised, Returned
 from runner.errors import DeterminismError, HistoryMismatch, PayloadError, UsageError
 from runner.failures import Failure
-from runner.records import Complete, End, EndCancelled, Execution, Fail, RetryAttempt
+from runner.records import Execution
+from runner.transactions import (
+    Complete,
+    End,
+    EndCancelled,
+    Fail,
+    RetryAttempt,
+)
 from runner.workflow import Workflow
 
 

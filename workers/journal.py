@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from runner.core.commands import Opened, Sleep, WaitForSignal
-from runner.records import Committed, Entry, History, InboxItem, Open, Wait
+from runner.records import (
+    Entry,
+    History,
+    InboxItem,
+    Wait,
+)
+from runner.transactions import Committed, Open
 
 #: A run may record this many entries, and this many bytes: every claim reads them all.
 MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
 from runner.log import Logger
-from runner.records import Lease, Renewed, WorkerInfo
+from runner.records import WorkerInfo
 from runner.store import Renewer
+from runner.transactions import Lease, Renewed
 
 log = Logger("runner.leases")
 

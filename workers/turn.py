@@ -24,8 +24,17 @@ from runner.errors import ExecutionTimedOut, ForeignAwait, JournalTooLarge, Payl
 from runner.failures import Failure
 from runner.isolation import Isolation
 from runner.log import Logger
-from runner.records import Commit, Committed, End, Fail, History, Renewed, Suspend, Wake
+from runner.records import History
 from runner.store import Store
+from runner.transactions import (
+    Commit,
+    Committed,
+    End,
+    Fail,
+    Renewed,
+    Suspend,
+    Wake,
+)
 from runner.workers.ending import Park, ending_of
 from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, TurnJournal
 from runner.workers.leases import HeldLease

@@ -15,8 +15,9 @@ from runner.clock import boot_ms
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
 from runner.log import Logger
 from runner.messages import Hint
-from runner.records import History, Refusal, Renewed, Wake, WorkerInfo
+from runner.records import History, WorkerInfo
 from runner.store import Store, Subscription
+from runner.transactions import Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch

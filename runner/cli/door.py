@@ -14,9 +14,9 @@ import msgspec
 from runner.cli.wire import LONGEST_LINE, METHODS, Refused, Request, address_of, door_of, line_of
 from runner.errors import RunnerError
 from runner.log import Logger
-from runner.records import Wake
 from runner.scheduler.publisher import Publisher
 from runner.store import Store
+from runner.transactions import Wake
 
 log = Logger("runner.dev")
 

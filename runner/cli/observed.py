@@ -6,21 +6,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.records import (
+    Execution,
+    Filter,
+    History,
+    Status,
+)
+from runner.store.sqlite import SqliteStore
+from runner.transactions import (
     Commit,
     Committed,
     Deliver,
     Delivered,
-    Execution,
-    Filter,
-    History,
     Refusal,
     Start,
     Started,
-    Status,
     Wake,
     Woken,
 )
-from runner.store.sqlite import SqliteStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,13 @@ from runner.app import App
 from runner.cli.output import as_json, moment, span
 from runner.cli.text import shortened
 from runner.cli.values import result_shown, shown, shown_failure
-from runner.records import Entry, Execution, History, InboxItem, Wait
+from runner.records import (
+    Entry,
+    Execution,
+    History,
+    InboxItem,
+    Wait,
+)
 
 _VALUE_WIDTH = 60
 

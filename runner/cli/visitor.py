@@ -12,7 +12,19 @@ import msgspec
 from runner import errors
 from runner.cli.wire import LONGEST_LINE, METHODS, Answer, Refused, address_of, door_of, line_of
 from runner.errors import ConfigError, InfrastructureError, RunnerError, StoreUnavailable
-from runner.records import Deliver, Delivered, Execution, Filter, History, Page, Start, Started, WorkerInfo
+from runner.records import (
+    Execution,
+    Filter,
+    History,
+    Page,
+    WorkerInfo,
+)
+from runner.transactions import (
+    Deliver,
+    Delivered,
+    Start,
+    Started,
+)
 
 _ANSWER_S = 30.0
 

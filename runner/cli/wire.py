@@ -16,7 +16,19 @@ from typing import Any
 
 import msgspec
 
-from runner.records import Deliver, Delivered, Execution, Filter, History, Page, Start, Started, WorkerInfo
+from runner.records import (
+    Execution,
+    Filter,
+    History,
+    Page,
+    WorkerInfo,
+)
+from runner.transactions import (
+    Deliver,
+    Delivered,
+    Start,
+    Started,
+)
 
 #: What may be asked: the type of the question, and that of the answer.
 METHODS: Mapping[str, tuple[Any, Any]] = {

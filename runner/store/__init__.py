@@ -13,17 +13,20 @@ from typing import Protocol
 from zlib import crc32
 
 from runner.records import (
-    Commit,
-    Committed,
-    Deliver,
-    Delivered,
     Execution,
     Filter,
     History,
     Leadership,
+    Page,
+    WorkerInfo,
+)
+from runner.transactions import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
     Lease,
     Overdue,
-    Page,
     Parcel,
     Refusal,
     Renewed,
@@ -31,7 +34,6 @@ from runner.records import (
     Started,
     Wake,
     Woken,
-    WorkerInfo,
 )
 
 PARTITIONS = 16

@@ -9,8 +9,15 @@ import pytest
 from runner.cli.observed import ObservedStore
 from runner.codec import encode
 from runner.failures import Failure
-from runner.records import Commit, Complete, Deliver, RetryAttempt, Start, Suspend
 from runner.store import partition_of
+from runner.transactions import (
+    Commit,
+    Complete,
+    Deliver,
+    RetryAttempt,
+    Start,
+    Suspend,
+)
 
 ERROR = Failure.of(ValueError("x"), known={}).pack()
 

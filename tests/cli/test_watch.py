@@ -7,7 +7,15 @@ from dataclasses import replace
 from runner.cli.views import unread
 from runner.cli.watch import changes
 from runner.codec import encode
-from runner.records import Cause, Entry, Execution, History, InboxItem, Status, Wait
+from runner.records import (
+    Cause,
+    Entry,
+    Execution,
+    History,
+    InboxItem,
+    Status,
+    Wait,
+)
 
 EXECUTION = Execution(
     id="x",

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from uuid import uuid4
 
-from runner.records import (
+from runner.records import Entry, Execution, History
+from runner.store import Store, partition_of
+from runner.transactions import (
     Commit,
     Committed,
     Deliver,
     Delivered,
     End,
-    Entry,
-    Execution,
-    History,
     Open,
     Outgoing,
     Start,
     Started,
 )
-from runner.store import Store, partition_of
 
 LEASE = 10_000
 #: Soon over, and yet long enough for a few calls on a busy machine, in ms. Only Redis really waits for it.

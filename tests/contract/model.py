@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.errors import StoreConflict
-from runner.records import (
+from runner.records import Entry
+from runner.store import MAX_CRASHES
+from runner.transactions import (
     Commit,
     Complete,
     Deliver,
-    Entry,
     Fail,
     RetryAttempt,
     Start,
     Suspend,
 )
-from runner.store import MAX_CRASHES
 
 PAST, AHEAD = "past", "ahead"
 Moment = str | None

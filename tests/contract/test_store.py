@@ -9,15 +9,17 @@ import pytest
 from runner.errors import ConfigError
 from runner.records import (
     Cause,
-    Complete,
     Filter,
     History,
-    Reception,
-    Refusal,
     Status,
-    Suspend,
 )
 from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS, Store
+from runner.transactions import (
+    Complete,
+    Reception,
+    Refusal,
+    Suspend,
+)
 from tests.contract.conftest import Backend
 from tests.contract.kit import (
     LEASE,

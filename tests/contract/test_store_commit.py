@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import StoreConflict
-from runner.records import (
-    Cause,
+from runner.records import Cause, Status
+from runner.store import Store
+from runner.transactions import (
     Complete,
     End,
     EndCancelled,
@@ -14,10 +15,8 @@ from runner.records import (
     Open,
     Outgoing,
     RetryAttempt,
-    Status,
     Suspend,
 )
-from runner.store import Store
 from tests.contract.kit import (
     LEASE,
     SHORT,

@@ -7,18 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from runner.records import (
-    Cause,
+from runner.records import Cause, Status, WorkerInfo
+from runner.store import Store
+from runner.transactions import (
     Complete,
     Lease,
     Open,
     Reception,
     RetryAttempt,
-    Status,
     Suspend,
-    WorkerInfo,
 )
-from runner.store import Store
 from tests.contract.kit import (
     SHORT,
     Elapse,

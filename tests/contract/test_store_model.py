@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from runner.errors import StoreConflict
-from runner.records import (
+from runner.records import History
+from runner.store import Store
+from runner.transactions import (
     Commit,
     Committed,
     Complete,
@@ -24,7 +26,6 @@ from runner.records import (
     Delivered,
     EndCancelled,
     Fail,
-    History,
     Lease,
     Open,
     RetryAttempt,
@@ -33,7 +34,6 @@ from runner.records import (
     Wake,
     Woken,
 )
-from runner.store import Store
 from tests.contract.conftest import Backend
 from tests.contract.kit import a_parcel, a_start, an_entry, nonce
 from tests.contract.model import AHEAD, PAST, Model, Moment, moment

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from runner.records import Complete, Execution, Fail, Filter, Status, Suspend
+from runner.records import Execution, Filter, Status
 from runner.store import Store
+from runner.transactions import Complete, Fail, Suspend
 from tests.contract.kit import Elapse, a_start, a_wait, begin, cancel, claim, history, part, record, signal, start
 
 

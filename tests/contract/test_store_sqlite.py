@@ -17,19 +17,17 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError, Overloaded, StoreConflict, StoreUnavailable
-from runner.records import (
+from runner.records import Filter, Status, WorkerInfo
+from runner.store.sqlite import SqliteStore, schema
+from runner.store.sqlite.rows import Session
+from runner.transactions import (
     Complete,
     Fail,
-    Filter,
     Lease,
     Reception,
     RetryAttempt,
-    Status,
     Suspend,
-    WorkerInfo,
 )
-from runner.store.sqlite import SqliteStore, schema
-from runner.store.sqlite.rows import Session
 from tests.contract.conftest import SkipClock
 from tests.contract.kit import (
     a_parcel,
@@ -51,7 +49,7 @@ from tests.contract.kit import signal as send
 #: Opens the file, starts executions as fast as it can and says what was acknowledged, until it is killed.
 CHILD = """
 import asyncio, sys
-from runner.records import Start
+from runner.transactions import Start
 from runner.store.sqlite import SqliteStore
 
 async def main(path, lease_ms):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from runner.records import Cause, Complete, Refusal, Status, Suspend
+from runner.records import Cause, Status
 from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, Store, partition_of
+from runner.transactions import Complete, Refusal, Suspend
 from tests.contract.kit import (
     LEASE,
     SHORT,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,31 +47,26 @@ def work(id: str, fails: bool) -> str:
     return id
 
 
-def written(program: list[Do]) -> Callable[[Context], Awaitable[list[str]]]:
-    """A workflow that does ``program``, and logs in one list what it saw, in the order in which it saw it."""
+@dataclass
+class Programmed:
+    """A workflow that does a program, and logs in one list what it saw, in the order in which it saw it."""
 
-    async def flow(ctx: Context) -> list[str]:
+    program: list[Do]
+
+    async def __call__(self, ctx: Context) -> list[str]:
         seen: list[str] = []
-        await series(ctx, program, "r", seen)
-        # The ids asked for depend on the order in which results came: a replay must see the same order.
-        await ctx.step(f"last after {len(seen)} {hash(tuple(seen)) & 0xFFFF}", work, "last", False)
+        await self.series(ctx, self.program, "r", seen)
+        # The id asked for depends on the order in which results came: a replay must see the same order.
+        await ctx.step(f"last after {len(seen)} {crc32(repr(seen).encode())}", work, "last", False)
         return seen
 
-    async def series(ctx: Context, parts: Any, path: str, seen: list[str]) -> None:
+    async def series(self, ctx: Context, parts: Sequence[Do], path: str, seen: list[str]) -> None:
         for number, part in enumerate(parts):
-            await one(ctx, part, f"{path}.{number}", seen)
+            await self.guarded(ctx, part, f"{path}.{number}", seen)
 
-    async def one(ctx: Context, part: Do, path: str, seen: list[str]) -> None:
+    async def guarded(self, ctx: Context, part: Do, path: str, seen: list[str]) -> None:
         try:
-            match part.kind:
-                case "step":
-                    seen.append(await ctx.step(path, work, path, part.fails))
-                case "sleep":
-                    await ctx.sleep(1)
-                    seen.append(f"{path} {ctx.now().timestamp()}")
-                case _:
-                    branches = [series(ctx, p, f"{path}/{i}", seen) for i, p in enumerate(part.parts)]
-                    await ctx.gather(*branches, return_exceptions=part.fails)
+            await self.one(ctx, part, path, seen)
         except StepFailed as failed:
             seen.append(f"caught {failed.step} {ctx.random()}")
             if part.kind == "step" and len(path) % 3 == 0:
@@ -78,6 +74,24 @@ def written(program: list[Do]) -> Callable[[Context], Awaitable[list[str]]]:
         except Cancelled:
             seen.append(f"cancelled {path}")
             raise
+
+    async def one(self, ctx: Context, part: Do, path: str, seen: list[str]) -> None:
+        match part.kind:
+            case "step":
+                seen.append(await ctx.step(path, work, path, part.fails))
+            case "sleep":
+                await ctx.sleep(1)
+                seen.append(f"{path} {ctx.now().timestamp()}")
+            case _:
+                branches = [self.series(ctx, p, f"{path}/{i}", seen) for i, p in enumerate(part.parts)]
+                await ctx.gather(*branches, return_exceptions=part.fails)
+
+
+def written(program: list[Do]) -> Any:
+    programmed = Programmed(program)
+
+    async def flow(ctx: Context) -> list[str]:
+        return await programmed(ctx)
 
     return flow
 

@@ -312,7 +312,7 @@ def test_ctx_outside_workflow_code_is_refused() -> None:
 
     world = World(workflow(flow))
     replay = world.replay()
-    for call in (lambda: held[0].sleep(1), lambda: held[0].now(), lambda: held[0].step("a", value, 1)):
+    for call in (lambda: held[0].sleep(1), held[0].now, lambda: held[0].step("a", value, 1)):
         with pytest.raises(MisplacedCall):
             call()
     replay.close()

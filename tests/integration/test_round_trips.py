@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import fields
+from typing import Self
 
 from redis import Redis
 
@@ -26,7 +27,7 @@ class Monitor:
         self._names = {getattr(loaded, field.name).sha: field.name for field in fields(loaded)}
         self._monitor = Redis.from_url(url).monitor()
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> Self:
         self._monitor.__enter__()
         return self
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
-from runner.records import Lease, Renewed, WorkerInfo
+from runner.records import WorkerInfo
+from runner.transactions import Lease, Renewed
 from runner.workers.leases import HeldLease, LeaseKeeper
 
 
@@ -53,7 +54,9 @@ def test_trust_moves_with_what_the_store_took_and_never_back() -> None:
 def test_the_keeper_renews_all_and_tells_what_came_of_it() -> None:
     renewer, told = Answers(), []
     lease = HeldLease("x", "n", 90, boot_ms() - 1000)
-    keeper = LeaseKeeper(renewer, WORKER, 90, told=lambda one, answer: told.append((one, answer)), loop_alive=lambda: True)
+    keeper = LeaseKeeper(
+        renewer, WORKER, 90, told=lambda one, answer: told.append((one, answer)), loop_alive=lambda: True
+    )
     keeper.hold(lease)
     keeper.start()
     assert renewer.rounds.acquire(timeout=10)

@@ -13,24 +13,26 @@ import msgpack
 from runner.errors import StoreConflict
 from runner.records import (
     Cause,
-    Commit,
-    Committed,
-    Delivered,
     Entry,
     Execution,
     History,
     InboxItem,
+    Status,
+    Wait,
+    WorkerInfo,
+)
+from runner.store.redis.connection import Reply
+from runner.transactions import (
+    Commit,
+    Committed,
+    Delivered,
     Outgoing,
     Parcel,
     Reception,
     Started,
-    Status,
-    Wait,
     Wake,
     Woken,
-    WorkerInfo,
 )
-from runner.store.redis.connection import Reply
 
 
 def pairs(flat: Sequence[Reply]) -> Iterator[tuple[Reply, Reply]]:

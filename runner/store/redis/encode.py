@@ -7,22 +7,21 @@ from itertools import chain
 
 import msgpack
 
-from runner.records import (
+from runner.records import Entry, WorkerInfo
+from runner.store.redis.connection import Word
+from runner.transactions import (
     Commit,
     Complete,
     Deliver,
     End,
     EndCancelled,
-    Entry,
     Fail,
     Open,
     Outgoing,
     RetryAttempt,
     Start,
     Suspend,
-    WorkerInfo,
 )
-from runner.store.redis.connection import Word
 
 
 def start_words(start: Start) -> tuple[Word, ...]:

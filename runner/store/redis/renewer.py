@@ -10,13 +10,14 @@ from redis import RedisError
 from redis import exceptions as redis
 
 from runner.errors import StoreUnavailable
-from runner.records import Lease, Renewed, WorkerInfo
+from runner.records import WorkerInfo
 from runner.store import partition_of
 from runner.store.keys import Keys
 from runner.store.redis.connection import Endpoint, Reply, Word
 from runner.store.redis.encode import worker_blob
 from runner.store.redis.failures import is_passing, translate
 from runner.store.redis.scripts import Script, scripts
+from runner.transactions import Lease, Renewed
 
 #: Leases per script call, so that no call holds the server for long.
 _PER_CALL = 200

@@ -13,22 +13,11 @@ from uuid import uuid4
 from runner.errors import ConfigError, Overloaded
 from runner.log import Logger
 from runner.records import (
-    Commit,
-    Committed,
-    Deliver,
-    Delivered,
     Execution,
     Filter,
     History,
     Leadership,
-    Overdue,
     Page,
-    Parcel,
-    Refusal,
-    Start,
-    Started,
-    Wake,
-    Woken,
     WorkerInfo,
 )
 from runner.store import PARTITIONS, Renewer, Subscription
@@ -39,6 +28,19 @@ from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
 from runner.store.redis.scripts import scripts
+from runner.transactions import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
+    Overdue,
+    Parcel,
+    Refusal,
+    Start,
+    Started,
+    Wake,
+    Woken,
+)
 
 log = Logger("runner.store.redis")
 

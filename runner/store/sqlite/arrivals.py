@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.records import Deliver, Delivered, Reception, Start, Started, Status
+from runner.records import Status
 from runner.store.sqlite import moves
 from runner.store.sqlite.rows import Row, Session
+from runner.transactions import (
+    Deliver,
+    Delivered,
+    Reception,
+    Start,
+    Started,
+)
 
 
 def start(s: Session, starts: Sequence[Start], partitions: int) -> list[Started]:

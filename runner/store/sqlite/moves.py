@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runner.core.status import Move, after
-from runner.records import (
-    Cause,
+from runner.records import Cause, Status
+from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS, partition_of
+from runner.store.sqlite.rows import Row
+from runner.transactions import (
     Complete,
     Deliver,
     End,
@@ -18,11 +20,8 @@ from runner.records import (
     Refusal,
     RetryAttempt,
     Start,
-    Status,
     Suspend,
 )
-from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS, partition_of
-from runner.store.sqlite.rows import Row
 
 _CAUSES = {Move.TIME_OUT: Cause.TIMED_OUT, Move.POISON: Cause.POISONED}
 

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from runner.errors import UsageError
-from runner.records import Entry, Execution, Filter, History, InboxItem, Page, Wait
+from runner.records import (
+    Entry,
+    Execution,
+    Filter,
+    History,
+    InboxItem,
+    Page,
+    Wait,
+)
 from runner.store.sqlite.rows import COLUMNS, SELECT, Row, Session, execution_of, row_of
 
 _WHOLE = f"{SELECT}, payload.input, payload.result, payload.error FROM execution JOIN payload USING (x)"

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from runner.records import Cause, Execution, Status, Wake
+from runner.records import Cause, Execution, Status
 from runner.store.sqlite.topics import Word
+from runner.transactions import Wake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

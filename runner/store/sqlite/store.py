@@ -13,24 +13,11 @@ from typing import TypeVar
 from runner.errors import ConfigError, Overloaded, StoreUnavailable
 from runner.log import Logger
 from runner.records import (
-    Commit,
-    Committed,
-    Deliver,
-    Delivered,
     Execution,
     Filter,
     History,
     Leadership,
-    Lease,
-    Overdue,
     Page,
-    Parcel,
-    Refusal,
-    Renewed,
-    Start,
-    Started,
-    Wake,
-    Woken,
     WorkerInfo,
 )
 from runner.store import PARTITIONS
@@ -39,6 +26,21 @@ from runner.store.sqlite.lock import FileLock
 from runner.store.sqlite.rows import Session
 from runner.store.sqlite.topics import Listener, Topics
 from runner.store.sqlite.writer import Connection, DiskFull, Writer
+from runner.transactions import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
+    Lease,
+    Overdue,
+    Parcel,
+    Refusal,
+    Renewed,
+    Start,
+    Started,
+    Wake,
+    Woken,
+)
 
 log = Logger("runner.store")
 T = TypeVar("T")

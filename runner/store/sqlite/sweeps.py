@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from runner.records import Outgoing, Overdue, Parcel, Wake, Woken
 from runner.store import GRACE_MS
 from runner.store.sqlite import moves
 from runner.store.sqlite.rows import Row, Session
+from runner.transactions import (
+    Outgoing,
+    Overdue,
+    Parcel,
+    Wake,
+    Woken,
+)
 
 _DEPENDENT = ("entry", "wait", "inbox", "request", "payload", "execution")
 

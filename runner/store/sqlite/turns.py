@@ -9,24 +9,22 @@ import msgpack
 
 from runner.core.status import Move
 from runner.errors import StoreConflict
-from runner.records import (
+from runner.records import Entry, History, Status
+from runner.store.sqlite import moves, reading
+from runner.store.sqlite.rows import Row, Session
+from runner.transactions import (
     Commit,
     Committed,
     Complete,
     End,
-    Entry,
     Fail,
-    History,
     Lease,
     Open,
     Refusal,
     Renewed,
     RetryAttempt,
-    Status,
     Wake,
 )
-from runner.store.sqlite import moves, reading
-from runner.store.sqlite.rows import Row, Session
 
 
 def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
