@@ -9,14 +9,14 @@ from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
 from runner.log import Logger
 from runner.scheduler.publisher import Publisher
-from runner.scheduler.republish import lost
+from runner.scheduler.republish import Backlog
 from runner.store import Store
 from runner.transactions import Deliver, Outgoing, Wake
 
 log = Logger("runner.scheduler")
 
 LIMIT = 200
-#: An overdue entry comes up again after this long, doubling while its hint is not the problem, in ms.
+#: An overdue entry comes up again after this long, in ms.
 BACKOFF_MS = 5_000
 #: Who caused an outbox entry relays it at once; the scheduler takes what is older than this, in ms.
 OUTBOX_GRACE_MS = 2_000
@@ -33,6 +33,7 @@ class Duties:
         self._store = store
         self._publisher = publisher
         self._lease_ms = lease_ms
+        self._backlog = Backlog()
         self._interruptions = store.interruptions
         self._reap_from = 0  # boot time
         self._outbox_from = 0  # the store's time
@@ -96,7 +97,8 @@ class Duties:
     async def _republish(self, partition: int) -> None:
         overdue = await self._store.overdue(partition, LIMIT, BACKOFF_MS)
         depths = {queue: await self._publisher.depth(queue) for queue in {wake.queue for wake in overdue.lost}}
-        again: list[Wake] = [*overdue.passed, *lost(overdue.lost, depths, overdue.ready)]
+        self._backlog.heard(partition, overdue.ready)
+        again: list[Wake] = [*overdue.passed, *self._backlog.lost(overdue.lost, depths)]
         if again:
             log.info("hints.republished", hints=len(again), partition=partition)
         await self._publisher.publish(again)

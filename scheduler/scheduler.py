@@ -105,8 +105,12 @@ class Scheduler:
     async def _hear(self, next_arrival: Callable[[float], Awaitable[str | None]]) -> None:
         """A worker that knows more came: what others passed over is offered again at once."""
         while True:
-            if await next_arrival(3600) is not None:
+            if await next_arrival(3600) is None:
+                continue
+            try:
                 await self._duties.rush()
+            except StoreUnavailable as error:  # their own backoff brings them up again
+                log.warning("scheduler.rush_failed", error=str(error))
 
     async def _look(self) -> None:
         """Ask the store's indexes when each partition is due."""

@@ -126,9 +126,9 @@ class TurnJournal:
         self.unread += committed.news
         self.seen += len(committed.news)
 
-    def next_deadline(self) -> int | None:
-        """The earliest moment at which one of the waits is over."""
-        known = [*self.deadlines.values(), *(wait.deadline for wait in self.retries.values())]
+    def next_deadline(self, retries: Iterable[str]) -> int | None:
+        """The earliest moment at which a sleep, a signal's timeout or one of ``retries`` is over."""
+        known = [*self.deadlines.values(), *(self.retries[id].deadline for id in retries)]
         return min((moment for moment in known if moment is not None), default=None)
 
 

@@ -102,6 +102,9 @@ class LeaseKeeper:
         except StoreUnavailable as error:
             log.warning("lease.renewal_failed", held=len(leases), error=str(error))
             return
+        except Exception:  # a thread that ended in silence would cost every lease from here on
+            log.exception("lease.renewal_broken", held=len(leases))
+            return
         for lease, answer in zip(leases, answers, strict=True):
             if answer.held:
                 lease.extended(asked_at)

@@ -33,8 +33,11 @@ class Performed:
 class Performing:
     """Starts step bodies, and hands out what came of them."""
 
-    def __init__(self, steps: StepRunner, execution: Execution, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, steps: StepRunner, execution: Execution, *, owned: Callable[[], bool], on_end: Callable[[], None]
+    ) -> None:
         self._steps = steps
+        self._owned = owned
         self._execution = execution
         self._on_end = on_end
         self._running: dict[str, Running] = {}
@@ -51,8 +54,13 @@ class Performing:
         step = CurrentStep(
             execution_id=execution.id, workflow=execution.workflow, run=execution.run, id=opened.id, attempt=attempt
         )
+
+        def permitted() -> bool:
+            return self._owned() and not step.cancelled.is_set()
+
         body = asyncio.create_task(
-            self._steps.perform(command, step), name=f"step {opened.id!r} of {execution.workflow} {execution.id}"
+            self._steps.perform(command, step, permitted),
+            name=f"step {opened.id!r} of {execution.workflow} {execution.id}",
         )
         body.add_done_callback(lambda _: self._on_end())
         self._running[opened.id] = Running(opened=opened, step=step, started_at=now, body=body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -40,84 +40,117 @@ class ResultRefused(Exception):
 Attempt = Succeeded | Errored
 
 
+class _NotCalled(BaseException):
+    """The body was not called: by the time it would have been, nobody was allowed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a thread raised, as a value: a StopIteration in a future would never arrive."""
+
+    error: BaseException
+
+
+#: True for as long as the body may be called: asked directly before the call, on whatever thread that is.
+Permitted = Callable[[], bool]
+
+
 class StepRunner:
-    """Performs attempts for all turns of a worker. Plain functions share one pool of threads."""
+    """Performs attempts for all turns of a worker. Plain functions share a number of threads."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="runner-step")
-        self._overdue: dict[str, asyncio.Future[Any]] = {}  # threads that outlived their timeout, by idempotency key
+        # A body waits for its thread here, where giving up costs nothing and no timeout runs, not in the pool's queue.
+        self._free = asyncio.Semaphore(threads)
+        self._threads: dict[str, asyncio.Future[Any]] = {}  # running, by idempotency key
 
     def close(self) -> None:
         """Let go of the threads; those still running are not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def perform(self, command: Step, step: CurrentStep) -> Attempt:
+    async def perform(self, command: Step, step: CurrentStep, permitted: Permitted) -> Attempt:
         """One attempt. Raises nothing but the cancellation of the task it runs in."""
         try:
-            value = await self._call(command, step)
-            payload, _ = roundtrip(value, command.returns, what=f"result of step {command.id!r}")
-        except PayloadError as error:
-            return Errored(error=_refused(error))
+            value = await self._call(command, step, permitted)
+        except _NotCalled:
+            raise asyncio.CancelledError from None
         except asyncio.CancelledError:
             if step.cancelled.is_set():
                 raise
             return Errored(error=RuntimeError("the step cancelled itself (asyncio.CancelledError)"))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:  # noqa: BLE001 - a step may fail in any way, its worker goes on
             return Errored(error=error)
-        return Succeeded(payload=payload)
+        return _stored(value, command)
 
-    async def _call(self, command: Step, step: CurrentStep) -> Any:
+    async def _call(self, command: Step, step: CurrentStep, permitted: Permitted) -> Any:
         await self._former_thread(step.idempotency_key)
         body = partial(command.fn, *command.args, **command.kwargs)
         if _is_async(command.fn):
-            return await self._in_time(_on_loop(body, step), command, step)
-        return await self._in_time(self._in_thread(body, step), command, step)
+            return await _in_time(_on_loop(body, step, permitted), command, step)
+        await self._free.acquire()
+        value = await _in_time(self._in_thread(body, step, permitted), command, step)
+        return await _in_time(_awaited(value, step), command, step) if inspect.isawaitable(value) else value
 
-    async def _in_time(self, running: Any, command: Step, step: CurrentStep) -> Any:
-        if command.timeout_ms is None:
-            return await running
-        try:
-            async with asyncio.timeout(command.timeout_ms / 1000) as limit:
-                return await running
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            step.cancelled.fire()
-            raise AttemptTimedOut(f"ran over its timeout of {command.timeout_ms / 1000:g} s") from None
-
-    async def _in_thread(self, body: Callable[[], Any], step: CurrentStep) -> Any:
+    async def _in_thread(self, body: Callable[[], Any], step: CurrentStep, permitted: Permitted) -> Any:
         context = contextvars.copy_context()
         context.run(enter, step)
-        future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, body)
-        try:
-            # Shielded: a thread cannot be stopped, only no longer waited for.
-            value = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            self._outlived(step.idempotency_key, future)
-            raise
-        return await value if inspect.isawaitable(value) else value
+        future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, _caught, body, permitted)
+        self._threads[step.idempotency_key] = future
+        future.add_done_callback(partial(self._ended, step.idempotency_key))
+        # Shielded: a thread cannot be stopped, only no longer waited for.
+        value = await asyncio.shield(future)
+        if isinstance(value, _Raised):
+            raise value.error
+        return value
 
-    def _outlived(self, key: str, future: asyncio.Future[Any]) -> None:
-        self._overdue[key] = future
-        future.add_done_callback(partial(self._ended, key))
-
-    def _ended(self, key: str, future: asyncio.Future[Any]) -> None:
-        self._overdue.pop(key, None)
-        if not future.cancelled():
-            future.exception()  # looked at, so that asyncio does not report it as lost
+    def _ended(self, key: str, _: asyncio.Future[Any]) -> None:
+        self._threads.pop(key, None)
+        self._free.release()
 
     async def _former_thread(self, key: str) -> None:
         """Wait until no former attempt of this step runs in a thread: two at once would race each other."""
-        future = self._overdue.get(key)
-        if future is not None:
-            await asyncio.wait([future])
+        if key in self._threads:
+            await asyncio.wait([self._threads[key]])
 
 
-async def _on_loop(body: Callable[[], Any], step: CurrentStep) -> Any:
+def _caught(body: Callable[[], Any], permitted: Permitted) -> Any:
+    try:
+        return body() if permitted() else _Raised(_NotCalled())
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the step's
+        return _Raised(error)
+
+
+async def _on_loop(body: Callable[[], Any], step: CurrentStep, permitted: Permitted) -> Any:
+    if not permitted():
+        raise _NotCalled
     enter(step)
     return await body()
+
+
+async def _awaited(value: Any, step: CurrentStep) -> Any:
+    enter(step)
+    return await value
+
+
+async def _in_time(running: Coroutine[Any, Any, Any], command: Step, step: CurrentStep) -> Any:
+    if command.timeout_ms is None:
+        return await running
+    try:
+        async with asyncio.timeout(command.timeout_ms / 1000) as limit:
+            return await running
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        step.cancelled.fire()
+        raise AttemptTimedOut(f"ran over its timeout of {command.timeout_ms / 1000:g} s") from None
+
+
+def _stored(value: Any, command: Step) -> Attempt:
+    try:
+        payload, _ = roundtrip(value, command.returns, what=f"result of step {command.id!r}")
+    except PayloadError as error:
+        return Errored(error=_refused(error))
+    return Succeeded(payload=payload)
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:

@@ -85,7 +85,7 @@ class Turn:
         self._awake = asyncio.Event()
         self._news = False  # somebody said that the inbox has grown
         self._draining = False
-        self._performing = Performing(steps, execution, self._awake.set)
+        self._performing = Performing(steps, execution, owned=lambda: lease.trusted, on_end=self._awake.set)
         self._isolation = Isolation()
         self._replay = Replay(
             seed=f"{execution.id}#{execution.run}",
@@ -191,7 +191,9 @@ class Turn:
 
     async def _event(self) -> None:
         """Wait until something happens: a step ends, news, a deadline, the end of the lease."""
-        deadlines = (self._journal.next_deadline(), self.execution.deadline)
+        # A retry that is under way is no longer waited for; nor is any while nothing is started any more.
+        retries = [id for id in self._journal.retries if id not in self._performing and not self._draining]
+        deadlines = (self._journal.next_deadline(retries), self.execution.deadline)
         nearest = min((moment for moment in deadlines if moment is not None), default=None)
         timeout_s = None if nearest is None else max(nearest - self._clock.now(), 0) / 1000 + 0.001
         try:

@@ -128,16 +128,23 @@ class Worker:
         """Everything that becomes of one delivery; it is acknowledged whatever that is."""
         acked = asyncio.get_running_loop().call_later(EARLY_ACK_S, self._ack_early, delivery)
         try:
-            if await self._slots.take(SLOT_WAIT_S):
-                try:
-                    await self._handle(delivery)
-                finally:
-                    await self._slots.give_back()
-            else:
+            if not await self._slots.take(SLOT_WAIT_S):
                 self._hold_back()
+            elif not await self._handled(delivery):
+                return  # not settled: it goes back as soon as the consumer stops
             await delivery.ack()
         finally:
             acked.cancel()
+
+    async def _handled(self, delivery: Delivery) -> bool:
+        """False when we are leaving, and somebody else must take it."""
+        try:
+            if self._drain is not None:
+                return False
+            await self._handle(delivery)
+            return True
+        finally:
+            await self._slots.give_back()
 
     def _ack_early(self, delivery: Delivery) -> None:
         self._spawn(delivery.ack())
@@ -157,8 +164,6 @@ class Worker:
 
     async def _handle(self, delivery: Delivery) -> None:
         hint = delivery.hint
-        if self._drain is not None:
-            return
         if self._app.find(hint.workflow, hint.version) is None:
             await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
             return

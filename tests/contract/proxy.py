@@ -50,7 +50,9 @@ class Proxy:
         self._pipes.add(task)
         task.add_done_callback(self._pipes.discard)
         async with _closing(writer):
-            with suppress(OSError):  # the server may be away: then the caller's connection just ends
+            # The server may be away: then the caller's connection just ends. And a handler that ends cancelled
+            # is an error to asyncio's streams.
+            with suppress(OSError, asyncio.CancelledError):
                 await self._join(reader, writer)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

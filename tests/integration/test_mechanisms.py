@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from runner import App, Context, UnknownExecution
+from runner import App, Context, Retry, UnknownExecution
+from runner.step import current_step
 from runner.workers.leases import HeldLease, LeaseKeeper
+from runner.workers.turn import Turn
 from tests.integration.conftest import Run
 
 
@@ -212,3 +214,36 @@ async def test_two_schedulers_at_once_do_no_harm(app: App, run: Run) -> None:
             lead.cancel()
             await asyncio.wait([lead])
     assert sorted(calls) == list(range(50))
+
+
+async def test_a_turn_does_not_ask_the_store_again_and_again_while_a_retried_step_runs(app: App, run: Run) -> None:
+    @app.step(retry=Retry(max_attempts=2, initial=0.05))
+    async def flaky() -> str:
+        if current_step().attempt == 1:
+            raise ValueError("once")
+        await asyncio.sleep(1.0)
+        return "done"
+
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> str:
+        return await ctx.step("flaky", flaky)
+
+    async with run(app) as fleet:
+        commits: list[int] = []
+        turns: list[int] = []
+        commit, events = fleet.store.commit, Turn._event
+
+        async def counted(*args: Any) -> Any:
+            commits.append(1)
+            return await commit(*args)
+
+        async def event(self: Turn) -> None:
+            turns.append(1)
+            await events(self)
+
+        fleet.store.commit = counted  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Turn, "_event", event)
+            assert await (await fleet.client.start(flow)).result(timeout=20) == "done"
+    assert len(commits) <= 4
+    assert len(turns) <= 20

@@ -51,12 +51,12 @@ def overdue(s: Session, partition: int, limit: int, backoff_ms: int) -> Overdue:
 
 
 def rush(s: Session, workflows: Iterable[tuple[str, int]], limit: int) -> list[Wake]:
-    """Offer again what was passed over; the backoff begins anew, the reason stays until a claim."""
+    """Offer again what was passed over; it stays so, with its reason, until it is claimed."""
     wakes: list[Wake] = []
     for workflow, version in workflows:
         condition = "workflow = ? AND version = ? AND passes > 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT ?"
         for row in s.several(condition, workflow, version, limit - len(wakes)):
-            s.save(row, replace(row, passes=0, ready_at=s.now + GRACE_MS))
+            s.save(row, replace(row, ready_at=s.now + GRACE_MS))
             wakes.append(row.wake)
     return wakes
 
