@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,6 @@ from runner.errors import (
     UnknownExecution,
     UnknownWorkflow,
     UsageError,
-    WaitTimeout,
 )
 from runner.handle import Handle, Outcome
 from runner.ids import check_id
@@ -38,9 +36,10 @@ from runner.records import (
 )
 from runner.signals import Signal
 from runner.starts import OnConflict, check_conflict, make_start, named_only
-from runner.store import Store, Subscription
+from runner.store import Store
 from runner.store.factory import open_store
 from runner.transactions import Deliver, Reception, Wake
+from runner.waiting import until_ended
 from runner.workflow import Workflow
 
 log = Logger("runner.client")
@@ -49,8 +48,6 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 
-#: A waiting client looks for itself this often: a notification can be lost.
-SAFETY_POLL_S = 5.0
 #: Executions started in one round trip by ``start_many``.
 BATCH = 200
 _WORKERS_SEEN_MS = 60_000
@@ -214,38 +211,12 @@ class Client:
 
     async def outcome_of(self, execution_id: str, output_type: Any, timeout: Duration | None) -> Any:
         """As ``wait``, with the result read back as ``output_type`` (None: the workflow's own)."""
-        execution = await self._ended(execution_id, None if timeout is None else to_ms(timeout, what="timeout") / 1000)
+        timeout_s = None if timeout is None else to_ms(timeout, what="timeout") / 1000
+        execution = await until_ended(self.store, await self.execution(execution_id), timeout_s)
         if output_type is None:
             definition = self.app.find(execution.workflow, execution.version)
             output_type = Any if definition is None else definition.output_type
         return result_of(execution, output_type, self.app.errors)
-
-    async def _ended(self, execution_id: str, timeout_s: float | None) -> Execution:
-        execution = await self.execution(execution_id)
-        if execution.status.terminal:
-            return execution
-        endings = await self.store.subscribe(f"ended/{execution_id}")
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._watched(execution_id, endings)
-        except TimeoutError:
-            raise WaitTimeout(
-                f"execution {execution_id!r} of {execution.workflow!r} is still {execution.status} after {timeout_s} s",
-                execution_id=execution_id,
-                workflow=execution.workflow,
-                attempt=execution.attempt,
-                key=execution.key,
-            ) from None
-        finally:
-            await endings.close()
-
-    async def _watched(self, execution_id: str, endings: Subscription) -> Execution:
-        while True:
-            # Read after subscribing, so that an end in between is not missed.
-            execution = await self.execution(execution_id)
-            if execution.status.terminal:
-                return execution
-            await endings.next(SAFETY_POLL_S)
 
     # -- reaching a running execution --------------------------------------------------------------
 

@@ -125,7 +125,7 @@ async def _nothing(*_: Any) -> int:
 async def test_a_lost_notification_is_made_up_for_by_the_safety_poll(
     app: App, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.client.SAFETY_POLL_S", 0.2)
+    monkeypatch.setattr("runner.waiting.SAFETY_POLL_S", 0.2)
 
     class Deaf:
         async def next(self, timeout: float) -> None:
