@@ -245,7 +245,7 @@ async def test_a_server_that_is_silent_is_given_up(
     proxy: Proxy, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 60)
-    store = await opened(proxy.url, patience_s=0.5)
+    store = await opened(proxy.url, patience_s=3)
     before = store.interruptions
     proxy.hold()
     began = monotonic()
