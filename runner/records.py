@@ -129,7 +129,7 @@ class Execution:
     key: str | None
     run: int
     attempt: int
-    crashes: int
+    crashes: int  # since the last entry was recorded
     created_at: int
     started_at: int | None
     ended_at: int | None

@@ -126,7 +126,8 @@ class Store(Protocol):
         Checks first, then writes: entries are recorded exactly as given, ``at`` included: what the
         turn's code has seen must be what a replay sees (a wait of the same id is closed by its
         entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing`` put
-        into the outbox, the lease extended by ``lease_ms``. Then the end, when one is asked:
+        into the outbox, the lease extended by ``lease_ms``. An entry is progress: crashes are counted
+        anew, so that only those in a row can poison. Then the end, when one is asked:
 
         * Suspend: refused while the inbox is longer than ``seen``, or a wait's deadline has passed; then
           nothing is released and ``news`` says what came. Otherwise sleeping (or still

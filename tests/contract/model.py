@@ -255,6 +255,8 @@ class Kept:
             if journal.setdefault(entry.id, entry) != entry:
                 raise StoreConflict
         self.journal = journal
+        if asked.entries:
+            self.crashes = 0
         for entry in asked.entries:
             self.waits.pop(entry.id, None)
         for one in asked.opens:

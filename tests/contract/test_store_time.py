@@ -186,6 +186,16 @@ async def test_reaping_while_cancelling_stays_cancelling(store: Store, elapse: E
     assert (await record(store)).status is Status.CANCELLING
 
 
+async def test_crashes_are_counted_anew_with_every_recorded_result(store: Store, elapse: Elapse) -> None:
+    await begin(store, lease_ms=30)
+    await elapse(40)
+    await store.reap(part(store), 10, [])
+    assert (await record(store)).crashes == 1
+    turn = await claim(store)
+    await turn.commit(entries=[an_entry()])
+    assert (await record(store)).crashes == 0
+
+
 async def test_too_many_crashes_poison(store: Store, elapse: Elapse) -> None:
     await start(store, a_start())
     ended = await store.subscribe("ended/e-1")

@@ -99,8 +99,9 @@ async def test_a_killed_workers_order_goes_on_elsewhere(system: Launcher) -> Non
         system.worker("--lease", "2")
         await producer.signal(handle.id, approved, "ann")
         assert await handle.result(timeout=30) == expected(1, "ann")
-        record = await producer.execution(handle.id)
-        assert record.crashes >= 1 or sum(ledger.counts(system.ledger, "called").values()) == 5
+        called = ledger.counts(system.ledger, "called")
+    assert set(called.values()) <= {1, 2}
+    assert sum(called.values()) in (5, 6)  # what was in flight at the kill was called again, and nothing else
 
 
 async def test_two_workers_share_the_work(system: Launcher) -> None:

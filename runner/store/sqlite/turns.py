@@ -60,7 +60,7 @@ def commit(s: Session, asked: Commit) -> Committed | None:
     _record(s, row, asked.entries)
     deadlines = _open_and_close(s, row, asked)
     _send(s, row, asked)
-    held = replace(row, lease_until=s.now + asked.lease_ms)
+    held = replace(row, lease_until=s.now + asked.lease_ms, crashes=0 if asked.entries else row.crashes)
     gone = None if asked.end is None else moves.over(held, asked.end, asked.seen, _nearest(s, row), s.now)
     if gone is not None and asked.end is not None:
         _settle(s, gone, asked.end)

@@ -79,6 +79,10 @@ local function record_entries()
   for _, row in ipairs(entries) do
     call('HDEL', WAITS, row[1])
   end
+  if #entries > 0 and r.crashes > 0 then
+    r.crashes = 0 -- it gets on: only crashes in a row tell that it takes its workers with it
+    call('HSET', X, 'crashes', 0)
+  end
 end
 
 -- An open wait is "<deadline or -> <opened_at> <blob>"; it got its deadline once and keeps it.
