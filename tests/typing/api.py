@@ -81,4 +81,4 @@ async def refused(ctx: Context, client: Client, order: Order) -> None:
     handle = await client.start(ship, order)
     await handle.signal(approved, "me")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     approval = await ctx.wait_for_signal(approved, timeout=1)
-    print(approval.by)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue]
+    print(approval.by)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
