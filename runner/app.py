@@ -144,13 +144,15 @@ class App:
     def step(self, fn: F, /) -> F: ...
     @overload
     def step(self, /, *, retry: Retry | None = None, timeout: Duration | None = None) -> Callable[[F], F]: ...
-    def step(self, fn: F | None = None, /, *, retry: Retry | None = None, timeout: Duration | None = None) -> Any:
+    def step(
+        self, fn: Callable[..., Any] | None = None, /, *, retry: Retry | None = None, timeout: Duration | None = None
+    ) -> Any:
         """Give a function the options it runs with as a step. Optional: any callable can be a step.
 
         ``retry``: default one attempt. ``timeout``: of each attempt, in timedelta or seconds.
         """
 
-        def mark(function: F) -> F:
+        def mark(function: Callable[..., Any]) -> Callable[..., Any]:
             timeout_ms = None if timeout is None else to_ms(timeout, what="timeout")
             mark_step(function, StepOptions(retry=retry or ONCE, timeout_ms=timeout_ms))
             return function

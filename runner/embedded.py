@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from runner.app import App
@@ -14,7 +14,7 @@ from runner.workers import Worker, WorkerOptions
 
 
 @asynccontextmanager
-async def embedded(app: App, store: str = "sqlite://", *, concurrency: int = 100) -> AsyncIterator[Client]:
+async def embedded(app: App, store: str = "sqlite://", *, concurrency: int = 100) -> AsyncGenerator[Client]:
     """A client whose worker and scheduler run beside it on this event loop.
 
     Leaving drains the worker. With a file, what was not finished goes on the next time.

@@ -29,31 +29,31 @@ class Row:
     created_at: int
     deadline: int | None
     retention_ms: int
-    status: Status
-    run: int
-    attempt: int
-    crashes: int
-    started_at: int | None
-    ended_at: int | None
-    seq: int
-    worker: str
-    nonce: str
-    lease_until: int | None
-    count: int  # of the last commit under this lease, with the answer it got
-    answer: bytes
-    last_nonce: str  # of the last lease that is over
-    left_nonce: str  # the last commit that gave a lease back, with the answer it got
-    left_count: int
-    left_answer: bytes
-    cause: Cause
-    reason: str
-    passed: str
-    passes: int
-    ready_at: int | None
+    status: Status = Status.PENDING
+    run: int = 1
+    attempt: int = 1
+    crashes: int = 0
+    started_at: int | None = None
+    ended_at: int | None = None
+    seq: int = 0
+    worker: str = ""
+    nonce: str = ""
+    lease_until: int | None = None
+    count: int = 0  # of the last commit under this lease, with the answer it got
+    answer: bytes = b""
+    last_nonce: str = ""  # of the last lease that is over
+    left_nonce: str = ""  # the last commit that gave a lease back, with the answer it got
+    left_count: int = 0
+    left_answer: bytes = b""
+    cause: Cause = Cause.NONE
+    reason: str = ""
+    passed: str = ""
+    passes: int = 0
+    ready_at: int | None = None
     timer_at: int | None
-    expires_at: int | None
-    inbox: int  # its length
-    cancel_index: int | None  # where in the inbox the cancel lies
+    expires_at: int | None = None
+    inbox: int = 0  # its length
+    cancel_index: int | None = None  # where in the inbox the cancel lies
 
     @property
     def owned(self) -> bool:
