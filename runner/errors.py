@@ -22,7 +22,9 @@ RunnerError
 │   └── ExecutionEnded          an awaited execution did not complete
 │       ├── ExecutionFailed · ExecutionCancelled · ExecutionTimedOut · CompensationFailed
 └── InfrastructureError         the operator: a backend is away, full or refusing
-    ├── StoreUnavailable · BrokerUnavailable · Overloaded
+    ├── BrokerUnavailable · Overloaded
+    ├── StoreUnavailable        no answer in time; what was asked may have happened
+    │   └── StoreClosed         … nor will there be: this store was closed
     ├── StoreConflict           the store refused a write that contradicts what it holds
     └── WaitTimeout             nothing came in the time the caller allowed (also a TimeoutError)
 
@@ -184,6 +186,10 @@ class InfrastructureError(RunnerError):
 
 class StoreUnavailable(InfrastructureError):
     """The store did not answer in time, or refused the connection. What was asked may have happened."""
+
+
+class StoreClosed(StoreUnavailable):
+    """This store was closed in this process: asking it again is no use. What it had not answered may have happened."""
 
 
 class BrokerUnavailable(InfrastructureError):

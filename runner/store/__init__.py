@@ -2,8 +2,8 @@
 
 Every method that writes is one atomic change and safe to repeat: a caller that got no answer asks
 again with the same arguments and gets the answer it missed. All time is the store's own clock.
-Methods raise ``StoreUnavailable`` when no answer came (what was asked may have happened) and
-``Overloaded`` where new work is refused because the store is full.
+Methods raise ``StoreUnavailable`` when no answer came (what was asked may have happened), its subclass
+``StoreClosed`` once the store was closed, and ``Overloaded`` where new work is refused because it is full.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ class Store(Protocol):
 
         An execution that suspends or retries with its deadline passed ends as timed out.
         The same commit again (same nonce and count) writes nothing twice and answers alike, also
-        when it was the one that released. Raises StoreConflict, with nothing written, when an
+        when it was the one that released; when it was not, the lease is extended again. An older
+        commit of the lease is answered None. Raises StoreConflict, with nothing written, when an
         entry's id is recorded already with other content.
         """
         ...
@@ -156,7 +157,8 @@ class Store(Protocol):
     async def pass_over(self, id: str, reason: str) -> None:
         """A worker cannot run this ready execution: offer it again later, 1 s doubling to 30 s, keep the reason.
 
-        No effect on one that is owned, terminal or not ready. The next claim forgets the reason and the backoff.
+        No effect on one that is owned, terminal or not ready. The next claim forgets the reason; a commit with an
+        entry or an end forgets the backoff.
         """
         ...
 

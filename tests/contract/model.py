@@ -23,6 +23,8 @@ from runner.transactions import (
 )
 
 PAST, AHEAD = "past", "ahead"
+#: What passing over makes of the n-th time in a row, in ms.
+DELAYS = (1_000, 2_000, 4_000, 8_000, 16_000, 30_000)
 Moment = str | None
 TERMINAL = {"completed", "failed", "cancelled"}
 
@@ -107,8 +109,10 @@ class Model:
         if kept is None:
             return None
         if kept.remembers(asked):
+            if kept.nonce == asked.nonce:
+                kept.lease = moment(asked.lease_ms)
             return *kept.memory[2], kept.inbox[asked.seen :]
-        if kept.nonce != asked.nonce:
+        if kept.nonce != asked.nonce or kept.has_later(asked):
             return None
         deadlines = kept.write(asked)
         self.outbox += [one.request for one in asked.outgoing]
@@ -135,10 +139,19 @@ class Model:
         kept.hand_over()
         return kept.wake()
 
-    def pass_over(self, id: str, reason: str) -> None:
+    def pass_over(self, id: str, reason: str) -> int | None:
+        """The delay it makes, when no other ready execution hides it."""
         kept = self.executions.get(id)
-        if kept is not None and kept.ready:
-            kept.passed = reason
+        if kept is None or not kept.ready:
+            return None
+        kept.passed, kept.passes = reason, kept.passes + 1
+        return DELAYS[min(kept.passes, len(DELAYS)) - 1] if self.only_ready(id) else None
+
+    def only_ready(self, id: str) -> bool:
+        return [one.asked.id for one in self.executions.values() if one.ready] == [id]
+
+    def rush(self) -> Any:
+        return sorted(kept.wake() for kept in self.executions.values() if kept.ready and kept.passed)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -213,6 +226,7 @@ class Kept:
     cause: str = ""
     reason: str = ""
     passed: str = ""
+    passes: int = 0  # since the last entry or end
     cancel: int | None = None
     journal: dict[str, Entry] = field(default_factory=dict)
     waits: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -248,6 +262,9 @@ class Kept:
         same = self.memory[:2] == (asked.nonce, asked.count)
         return same and (self.memory[2][0] or self.nonce == asked.nonce)
 
+    def has_later(self, asked: Commit) -> bool:
+        return self.memory[0] == asked.nonce and self.memory[1] >= asked.count
+
     def write(self, asked: Commit) -> dict[str, Moment]:
         """Entries and waits; the deadlines of those that were to be opened."""
         journal = dict(self.journal)
@@ -256,7 +273,7 @@ class Kept:
                 raise StoreConflict
         self.journal = journal
         if asked.entries:
-            self.crashes = 0
+            self.crashes = self.passes = 0
         for entry in asked.entries:
             self.waits.pop(entry.id, None)
         for one in asked.opens:
@@ -288,6 +305,7 @@ class Kept:
                 self.time_out()
             case Suspend():
                 self.give_back()
+                self.passes = 0
                 self.status = "sleeping" if self.cancel is None else "cancelling"
                 self.timer = earlier(self.deadline, *[wait[2] for wait in self.waits.values()])
             case Complete(result=result) if not seen_cancel:
@@ -297,7 +315,7 @@ class Kept:
                 self.end("failed")
             case RetryAttempt(after_ms=after_ms, drop=drop) if self.cancel is None:
                 self.give_back()
-                self.status, self.attempt = "retrying", self.attempt + 1
+                self.status, self.attempt, self.passes = "retrying", self.attempt + 1, 0
                 self.timer, self.waits = earlier(moment(after_ms), self.deadline), {}
                 self.journal = {id: entry for id, entry in self.journal.items() if id not in drop}
             case _:

@@ -16,7 +16,7 @@ import structlog
 from redis import Redis
 
 from runner.core.status import TRANSITIONS
-from runner.errors import ConfigError, InfrastructureError, Overloaded, StoreUnavailable
+from runner.errors import ConfigError, InfrastructureError, Overloaded, StoreClosed, StoreUnavailable
 from runner.records import Filter, Status, WorkerInfo
 from runner.store import partition_of
 from runner.store.redis import RedisStore, connection, pubsub
@@ -344,7 +344,7 @@ async def test_a_closed_store_says_so(redis_url: str, namespace: str) -> None:
     store = RedisStore(redis_url, namespace=namespace)
     await store.open()
     await store.close()
-    with pytest.raises(StoreUnavailable, match="closed"):
+    with pytest.raises(StoreClosed, match="closed"):
         await store.now()
 
 

@@ -16,8 +16,10 @@ from runner.records import (
 from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS, Store
 from runner.transactions import (
     Complete,
+    End,
     Reception,
     Refusal,
+    RetryAttempt,
     Suspend,
 )
 from tests.contract.conftest import Backend
@@ -450,17 +452,58 @@ async def test_passing_over_backs_off_to_a_limit_and_keeps_the_reason(store: Sto
     assert (found.passed, found.status, found.crashes) == ("reason 6", Status.PENDING, 0)
 
 
-async def test_the_next_claim_forgets_reason_and_backoff(store: Store) -> None:
-    await start(store, a_start())
-    for _ in range(3):
-        await store.pass_over("e-1", "unknown workflow")
-    turn = await claim(store)
-    assert turn.history.execution.passed == ""
-    await store.release("e-1", turn.nonce)
-    await store.pass_over("e-1", "again")
+async def passed_over(store: Store, reason: str = "broken turn") -> int:
+    """The delay that passing over makes now, in whole seconds."""
+    await store.pass_over("e-1", reason)
     delay = await index(store, "ready")
     assert delay is not None
-    assert PASS_FIRST_MS - 500 <= delay <= PASS_FIRST_MS
+    return -(-delay // 1_000)
+
+
+async def test_the_next_claim_forgets_the_reason_and_not_the_backoff(store: Store) -> None:
+    await start(store, a_start())
+    delays = []
+    for _ in range(6):
+        turn = await claim(store)
+        assert turn.history.execution.passed == ""
+        await store.release("e-1", turn.nonce)
+        assert await store.rush([("order", 1)], 10) == [], "claimed and given back: it is not passed over any more"
+        delays.append(await passed_over(store))
+        assert (await record(store)).passed == "broken turn"
+    assert delays == [1, 2, 4, 8, 16, 30]
+
+
+async def test_what_was_claimed_since_is_lost_and_not_passed_over(store: Store, elapse: Elapse) -> None:
+    await start(store, a_start())
+    await store.pass_over("e-1", "unknown")
+    turn = await claim(store)
+    await store.release("e-1", turn.nonce)
+    await elapse(GRACE_MS + 10)
+    found = await store.overdue(part(store), 10, 5_000)
+    assert ([w.id for w in found.lost], found.passed) == (["e-1"], ())
+
+
+async def test_an_entry_forgets_the_backoff_and_a_bare_commit_does_not(store: Store) -> None:
+    await start(store, a_start())
+    assert [await passed_over(store) for _ in range(3)] == [1, 2, 4]
+    turn = await claim(store)
+    await turn.commit(opens=[a_wait()])
+    await store.release("e-1", turn.nonce)
+    assert await passed_over(store) == 8
+    turn = await claim(store)
+    await turn.commit(entries=[an_entry()])
+    await store.release("e-1", turn.nonce)
+    assert [await passed_over(store) for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("end", [Suspend(), RetryAttempt(after_ms=0, error=b"again", drop=())])
+async def test_an_end_forgets_the_backoff(store: Store, end: End) -> None:
+    await start(store, a_start())
+    assert [await passed_over(store) for _ in range(3)] == [1, 2, 4]
+    turn = await claim(store)
+    await turn.commit(opens=[a_wait()], end=end)
+    await (signal(store) if isinstance(end, Suspend) else store.due(part(store), 10))
+    assert await passed_over(store) == 1
 
 
 async def test_only_a_ready_execution_is_passed_over(store: Store) -> None:

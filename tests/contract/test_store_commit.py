@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.errors import StoreConflict
@@ -428,6 +430,30 @@ async def test_a_repeated_commit_writes_once_and_answers_alike(store: Store, ela
     assert (len(found.entries), len(found.waits)) == (1, 2)
     assert len(await store.relay(part(store), 10)) == 1
     await turn.commit(entries=[an_entry(2)])
+
+
+async def test_a_repeated_commit_extends_the_lease_as_the_first_did(store: Store, elapse: Elapse) -> None:
+    turn = await begin(store)
+    first = await turn.commit(entries=[an_entry()], lease_ms=5_000)
+    await elapse(SHORT)
+    asked = await store.now()
+    again = await turn.again()
+    assert again == first
+    until = (await record(store)).lease_until
+    assert until is not None
+    assert until >= asked + 5_000
+
+
+async def test_a_repeat_of_an_older_commit_is_lost_and_touches_nothing(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(entries=[an_entry(1)])
+    older = turn.last
+    assert older is not None
+    await turn.commit(entries=[an_entry(2)], lease_ms=7_000)
+    before = (await record(store)).lease_until
+    assert await store.commit(replace(older, lease_ms=60_000)) is None
+    assert (await record(store)).lease_until == before
+    assert await turn.again() is not None
 
 
 async def test_a_repeat_does_not_undo_what_came_after_the_first(store: Store) -> None:

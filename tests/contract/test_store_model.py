@@ -36,7 +36,7 @@ from runner.transactions import (
 )
 from tests.contract.conftest import Backend
 from tests.contract.kit import a_parcel, a_start, an_entry, nonce
-from tests.contract.model import AHEAD, PAST, Model, Moment, moment
+from tests.contract.model import AHEAD, DELAYS, PAST, Model, Moment, moment
 
 T = TypeVar("T")
 
@@ -203,7 +203,26 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(id=IDS, reason=st.sampled_from(["unknown", "history"]))
     def pass_over(self, id: str, reason: str) -> None:
-        self.compare(lambda: self.wait(self.store.pass_over(id, reason)), lambda: self.model.pass_over(id, reason))
+        def ask() -> int | None:
+            self.wait(self.store.pass_over(id, reason))
+            return self.offered_in() if self.model.only_ready(id) else None
+
+        self.compare(ask, lambda: self.model.pass_over(id, reason))
+
+    def offered_in(self) -> int:
+        """The delay that the ready execution has got, a moment after it got it."""
+        times = self.wait(self.store.next_due(0))
+        at, now = times["ready"], times["now"]
+        assert at is not None
+        assert now is not None
+        return next(delay for delay in DELAYS if at - now <= delay)
+
+    @rule()
+    def rush(self) -> None:
+        def ask() -> Any:
+            return sorted(wake(one) for one in self.wait(self.store.rush([("order", 1)], 100)))
+
+        self.compare(ask, self.model.rush)
 
     # -- time -------------------------------------------------------------------------------------
 

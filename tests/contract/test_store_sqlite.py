@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import ConfigError, Overloaded, StoreConflict, StoreUnavailable
+from runner.errors import ConfigError, Overloaded, StoreClosed, StoreConflict, StoreUnavailable
 from runner.records import Filter, Status, WorkerInfo
 from runner.store.sqlite import SqliteStore, schema
 from runner.store.sqlite.rows import Session
@@ -384,10 +384,37 @@ async def test_a_closed_store_says_so(path: Path) -> None:
     await store.open()
     renewer = store.renewer()
     await store.close()
-    with pytest.raises(StoreUnavailable, match="closed"):
+    with pytest.raises(StoreClosed, match="closed"):
         await store.now()
-    with pytest.raises(StoreUnavailable, match="closed"):
+    with pytest.raises(StoreClosed, match="closed"):
         renewer.renew([Lease(id="e", nonce="n")], 1_000)
+
+
+async def test_nobody_waits_for_a_thread_that_died(path: Path) -> None:
+    class Death(BaseException):
+        pass
+
+    def die(_: Session) -> None:
+        began.set()
+        held.wait()
+        raise Death
+
+    began, held = threading.Event(), threading.Event()
+    store = await opened(path)
+    dying = asyncio.create_task(store._do(die))
+    assert await asyncio.to_thread(began.wait, 5)
+    queued = asyncio.create_task(store.now())
+    await asyncio.sleep(0)
+    held.set()
+    async with asyncio.timeout(5):
+        for asked in (dying, queued):
+            with pytest.raises(StoreUnavailable):
+                await asked
+        with pytest.raises(StoreUnavailable):
+            await store.now()
+        await store.close()
+        again = await opened(path)
+        await again.close()
 
 
 async def test_the_clock_of_the_machine_may_go_back() -> None:

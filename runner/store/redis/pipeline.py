@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Iterable
 
-from runner.errors import StoreUnavailable
+from runner.errors import StoreClosed, StoreUnavailable
 from runner.store.redis.connection import Call, Endpoint, Health, Link, Reply, Word, pack
 from runner.store.redis.failures import is_passing, reason, translate
 from runner.store.redis.scripts import Script
@@ -78,6 +78,7 @@ class Pipeline:
                 if not is_passing(error):
                     raise translate(error, self._endpoint.name) from None
                 last = error
+            self._refuse_when_closed()  # before the patience: a closed store must not look like one that is away
             pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
             if loop.time() + pause > deadline:
                 raise self._gave_up(last)
@@ -91,7 +92,7 @@ class Pipeline:
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise StoreUnavailable(f"{self._endpoint.name}: this store was closed")
+            raise StoreClosed(f"{self._endpoint.name}: this store was closed")
 
     def _put(self, call: Call) -> asyncio.Future[Reply]:
         self._waiting.append(call)

@@ -93,7 +93,6 @@ def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
         ready_at=None,
         timer_at=None,
         passed="",
-        passes=0,
     )
 
 
@@ -107,6 +106,12 @@ def reaped(row: Row, crash: bool, now: int) -> Row:
     if crash and counted.crashes >= MAX_CRASHES:
         return ended(counted, Move.POISON, now)
     return readied(replace(_given_back(counted), status=after(row.status, Move.REAP)), now)
+
+
+def held(row: Row, lease_ms: int, progress: bool, now: int) -> Row:
+    """The lease begins anew; an entry is progress, and with it crashes and passes are counted anew."""
+    extended = replace(row, lease_until=now + lease_ms)
+    return replace(extended, crashes=0, passes=0) if progress else extended
 
 
 def passed_over(row: Row, reason: str, now: int) -> Row:
@@ -157,7 +162,11 @@ def over(row: Row, end: End, seen: int, nearest: int | None, now: int) -> Row | 
 def _suspended(row: Row, nearest: int | None) -> Row:
     moments = [moment for moment in (nearest, row.deadline) if moment is not None]
     return replace(
-        _given_back(row), status=after(row.status, Move.SUSPEND), ready_at=None, timer_at=min(moments, default=None)
+        _given_back(row),
+        status=after(row.status, Move.SUSPEND),
+        ready_at=None,
+        timer_at=min(moments, default=None),
+        passes=0,
     )
 
 
@@ -166,7 +175,7 @@ def _retried(row: Row, after_ms: int, now: int) -> Row:
     if status.terminal:
         return ended(row, Move.RETRY, now)
     timer = now + after_ms if row.deadline is None else min(now + after_ms, row.deadline)
-    return replace(_given_back(row), status=status, attempt=row.attempt + 1, timer_at=timer)
+    return replace(_given_back(row), status=status, attempt=row.attempt + 1, timer_at=timer, passes=0)
 
 
 def _cancel_unseen(row: Row, seen: int) -> bool:

@@ -54,7 +54,9 @@ def rush(s: Session, workflows: Iterable[tuple[str, int]], limit: int) -> list[W
     """Offer again what was passed over; it stays so, with its reason, until it is claimed."""
     wakes: list[Wake] = []
     for workflow, version in workflows:
-        condition = "workflow = ? AND version = ? AND passes > 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT ?"
+        # ``passes > 0`` names the index; what was claimed since keeps its passes, but not the reason.
+        offered = "passes > 0 AND passed <> '' AND ready_at IS NOT NULL"
+        condition = f"workflow = ? AND version = ? AND {offered} ORDER BY ready_at LIMIT ?"
         for row in s.several(condition, workflow, version, limit - len(wakes)):
             s.save(row, replace(row, ready_at=s.now + GRACE_MS))
             wakes.append(row.wake)

@@ -56,17 +56,26 @@ def commit(s: Session, asked: Commit) -> Committed | None:
     if not row.owned or asked.nonce != row.nonce:
         return None
     if asked.count <= row.count:
-        return _answer(s, row, row.answer, asked.seen)
+        return _again(s, row, asked)
     _record(s, row, asked.entries)
     deadlines = _open_and_close(s, row, asked)
     _send(s, row, asked)
-    held = replace(row, lease_until=s.now + asked.lease_ms, crashes=0 if asked.entries else row.crashes)
+    held = moves.held(row, asked.lease_ms, bool(asked.entries), s.now)
     gone = None if asked.end is None else moves.over(held, asked.end, asked.seen, _nearest(s, row), s.now)
     if gone is not None and asked.end is not None:
         _settle(s, gone, asked.end)
     changed = _remember(held if gone is None else gone, asked, deadlines, s.now)
     s.save(row, changed)
     return _answer(s, changed, changed.answer if gone is None else changed.left_answer, asked.seen)
+
+
+def _again(s: Session, row: Row, asked: Commit) -> Committed | None:
+    """The last commit of this lease once more; an older one comes too late to be answered."""
+    if asked.count < row.count or not row.answer:
+        return None
+    # The worker trusts its lease from the moment it asked again.
+    s.save(row, replace(row, lease_until=s.now + asked.lease_ms))
+    return _answer(s, row, row.answer, asked.seen)
 
 
 def renew(s: Session, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from runner.errors import ConfigError, StoreUnavailable
+from runner.errors import ConfigError, StoreClosed, StoreUnavailable
 from runner.log import Logger
 from runner.store.sqlite.rows import Session
 from runner.store.sqlite.topics import Topics
@@ -72,11 +72,11 @@ class Writer:
         threading.Thread(target=self._run, name="runner-sqlite", daemon=True).start()
 
     def ask(self, operation: Callable[[Session], T]) -> Future[T]:
-        """Queue an operation. From any thread; the future fails with StoreUnavailable once it is closed."""
+        """Queue an operation. From any thread; the future fails with StoreClosed once it is closed."""
         asked = Asked(operation)
         with self._changed:
             if self._closing:
-                asked.future.set_exception(StoreUnavailable(f"the store on {self._where} is closed"))
+                asked.future.set_exception(StoreClosed(f"the store on {self._where} is closed"))
             else:
                 self._queue.append(asked)
                 self._changed.notify()
@@ -99,21 +99,39 @@ class Writer:
             self.opened.set_exception(_not_opened(error, self._where))
         else:
             self.opened.set_result(None)
-            try:
-                self._work(connection)
-            finally:
-                connection.give_back()
+            self._work_and_leave(connection)
         self.closed.set_result(None)
+
+    def _work_and_leave(self, connection: Connection) -> None:
+        """Work until it is closed. Whatever stops the thread, nobody waits for an answer that it cannot give."""
+        try:
+            self._work(connection)
+        except BaseException as error:  # noqa: BLE001 - there is nobody above to tell
+            log.error("store.thread_died", store=self._where, error=repr(error))
+        finally:
+            self.close()
+            self._abandon(self._queue)
+            try:
+                connection.give_back()
+            except Exception as error:  # noqa: BLE001 - who closes must hear of the end all the same
+                log.error("store.not_given_back", store=self._where, error=repr(error))
 
     def _work(self, connection: Connection) -> None:
         while batch := self._next_batch():
-            words = self._write(connection, batch)
-            self._topics.publish(words)
-            for asked in batch:
-                if asked.error is None:
-                    asked.future.set_result(asked.answer)
-                else:
-                    asked.future.set_exception(asked.error)
+            try:
+                self._topics.publish(self._write(connection, batch))
+                for asked in batch:
+                    if asked.error is None:
+                        asked.future.set_result(asked.answer)
+                    else:
+                        asked.future.set_exception(asked.error)
+            finally:
+                self._abandon(batch)
+
+    def _abandon(self, left: Iterable[Asked]) -> None:
+        for asked in left:
+            with suppress(InvalidStateError):  # it has its answer, or its caller has gone
+                asked.future.set_exception(StoreUnavailable(f"the store on {self._where} broke down"))
 
     def _next_batch(self) -> list[Asked]:
         """What was asked meanwhile; empty when it is time to close."""

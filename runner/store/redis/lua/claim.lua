@@ -31,7 +31,7 @@ end
 
 local status = after(r.status, 'claim')
 set_status(r, status)
-forget_passes(r)
+forget_reason(r)
 call('HSET', key('x', id), 'nonce', nonce, 'worker', worker, 'count', 0)
 call('HSETNX', key('x', id), 'started_at', now)
 call('ZREM', READY .. r.queue, id)

@@ -8,7 +8,8 @@
 -- Returns  {'ok', now, 1 when released, status, {deadline or '' per open}, {inbox items behind seen}},
 --          {'lost'} when the lease is not ours, {'conflict', id} when an entry contradicts what is recorded
 -- Repeat   recognised by nonce and count before anything else is looked at, and answered from the answer that is
---          kept, also when that commit released. An older count is a write that comes too late: 'lost'.
+--          kept, also when that commit released; where it did not, the lease is extended again. An older count is
+--          a write that comes too late: 'lost'.
 
 local cursor = 5
 local function take()
@@ -51,9 +52,16 @@ if not r then
 end
 if r.answer and string.sub(r.answer, 1, #MARK) == MARK then
   local again = answer(string.sub(r.answer, #MARK + 1))
-  local released = again[3] == 1
+  if again[3] == 1 then
+    return again
+  end
   -- Who asks again after the lease was taken away must not believe that it still owns.
-  return (released or r.nonce == nonce) and again or { 'lost' }
+  if r.nonce ~= nonce then
+    return { 'lost' }
+  end
+  -- Whose answer was lost trusts its lease from the moment it asked again.
+  call('ZADD', LEASES, now + lease_ms, id)
+  return again
 end
 if r.nonce ~= nonce or count <= r.count then
   return { 'lost' }
@@ -78,6 +86,9 @@ local function record_entries()
   end
   for _, row in ipairs(entries) do
     call('HDEL', WAITS, row[1])
+  end
+  if #entries > 0 then
+    forget_passes(r)
   end
   if #entries > 0 and r.crashes > 0 then
     r.crashes = 0 -- it gets on: only crashes in a row tell that it takes its workers with it
@@ -158,6 +169,7 @@ function ends.suspend()
   end
   set_status(r, after(r.status, 'suspend'))
   disown(r)
+  forget_passes(r)
   set_timer(r, sooner(first, r.deadline))
   return true
 end
@@ -178,6 +190,7 @@ function ends.retry()
   call('HINCRBY', X, 'attempt', 1)
   set_status(r, after(r.status, 'retry'))
   disown(r)
+  forget_passes(r)
   set_timer(r, sooner(now + after_ms, r.deadline))
   return true
 end

@@ -27,7 +27,7 @@ local function offer(queue, id)
     return
   end
   call('ZADD', READY .. queue.name, now + backoff, id)
-  local into = r.passes > 0 and passed or lost
+  local into = r.passed ~= '' and passed or lost
   into[#into + 1] = wake(r)
 end
 

@@ -133,11 +133,21 @@ local function disown(r)
   r.last_nonce, r.nonce, r.worker = r.nonce, '', ''
 end
 
+-- Off the index of what was passed over. The number of passes stays: a turn that cannot get on is claimed and
+-- passed over again and again, and must be offered ever more seldom.
+local function forget_reason(r)
+  if r.passes > 0 then
+    call('HSET', key('x', r.id), 'passed', '')
+    call('ZREM', passed_key(r), r.id)
+    r.passed = ''
+  end
+end
+
 local function forget_passes(r)
   if r.passes > 0 then
-    call('HSET', key('x', r.id), 'passed', '', 'passes', 0)
-    call('ZREM', passed_key(r), r.id)
-    r.passes, r.passed = 0, ''
+    forget_reason(r)
+    call('HSET', key('x', r.id), 'passes', 0)
+    r.passes = 0
   end
 end
 
