@@ -20,8 +20,8 @@ class StoreClock:
         self._heard = boot_ms()
 
     def heard(self, now: int) -> None:
-        """The store has just said what time it is. It may not run backwards here, whatever it does there."""
-        self._said = max(self.now(), now)
+        """The store has just said what time it is: its word counts, also when its clock was set back."""
+        self._said = now
         self._heard = boot_ms()
 
     def now(self) -> int:

@@ -48,7 +48,7 @@ def make_start(
         version=workflow.version,
         queue=check_queue(queue) if queue is not None else workflow.queue,
         input=_input(workflow, input, plain=plain),
-        digest=digest(input),
+        digest=digest([workflow.name, input]),
         key=idempotency_key,
         timeout_ms=workflow.timeout_ms if timeout is None else to_ms(timeout, what="timeout"),
         delay_ms=0 if delay is None else to_ms(delay, what="delay"),
@@ -64,7 +64,7 @@ def check_conflict(start: Start, started: Started, on_conflict: OnConflict) -> N
     what = f"idempotency key {start.key!r}" if start.key is not None else f"id {start.id!r}"
     if started.digest != start.digest:
         raise ConflictingStart(
-            f"{what} of workflow {start.workflow!r} belongs to an execution with another input ({start.id})",
+            f"{what} of workflow {start.workflow!r} belongs to an execution of another workflow or input ({start.id})",
             execution_id=start.id,
         )
     if on_conflict == "raise":

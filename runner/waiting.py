@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from runner.errors import UnknownExecution, WaitTimeout
+from runner.persistence import until_answered
 from runner.records import Execution
 from runner.store import Store, Subscription
 
@@ -38,7 +39,7 @@ async def until_ended(store: Store, execution: Execution, timeout_s: float | Non
 async def _watched(store: Store, execution_id: str, endings: Subscription) -> Execution:
     while True:
         # Read after subscribing, so that an end in between is not missed.
-        execution = await store.record(execution_id)
+        execution = await until_answered(lambda: store.record(execution_id))
         if execution is None:
             raise UnknownExecution(f"execution {execution_id!r} is gone: it ended, and its retention passed meanwhile")
         if execution.status.terminal:

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.codec import roundtrip
 from runner.core.replay import Outcome, Raised, Returned
-from runner.errors import DeterminismError, HistoryMismatch, PayloadError, UsageError
+from runner.errors import DeterminismError, HistoryMismatch, UsageError
 from runner.failures import Failure
 from runner.records import Execution
 from runner.transactions import (
@@ -56,7 +56,7 @@ def ending_of(
 def _completed(value: Any, workflow: Workflow[Any, Any], errors: Mapping[str, type[BaseException]]) -> End:
     try:
         payload, _ = roundtrip(value, workflow.output_type, what=f"result of workflow {workflow.name!r}")
-    except PayloadError as error:
+    except Exception as error:  # noqa: BLE001 - a validator or a comparison of the user's may raise anything
         return Fail(error=Failure.of(error, known=errors, attempts=1).pack())
     return Complete(result=payload)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from runner.core.commands import Opened, Sleep, WaitForSignal
+from runner.core.places import show
 from runner.records import (
     Entry,
     History,
@@ -16,6 +17,8 @@ from runner.transactions import Committed, Open
 
 #: A run may record this many entries, and this many bytes: every claim reads them all.
 MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024
+#: From this share of either on, each turn warns.
+WARN_FULLNESS = 0.8
 
 
 class TurnJournal:
@@ -31,6 +34,8 @@ class TurnJournal:
         self._new_retries: dict[str, Open] = {}  # … that the store has not heard of
         self._number = max((entry.number for entry in history.entries), default=0)
         self._bytes = sum(len(entry.payload) for entry in history.entries)
+        # What the code must ask for under these ids: a retry is a step's.
+        self._stored = {wait.id: "step" if wait.kind == "retry" else wait.kind for wait in history.waits}
         for wait in history.waits:
             if wait.kind == "retry":
                 self.retries[wait.id] = wait
@@ -105,6 +110,14 @@ class TurnJournal:
         return any(wait.deadline is not None and wait.deadline - now <= ms for wait in self.retries.values()) or any(
             (new.after_ms or 0) <= ms for new in self._new_retries.values()
         )
+
+    def contradicted(self, opened: Mapping[str, Opened]) -> str | None:
+        """A stored wait that the code now asks for as something else, in words."""
+        for id, kind in self._stored.items():
+            asked = opened[id].command.kind if id in opened else None
+            if asked is not None and asked != kind:
+                return f"{id!r} waits as a {kind}, the code at {show(opened[id].command.where)} asks for a {asked}"
+        return None
 
     def stale_waits(self, opened: Iterable[str]) -> list[str]:
         """Waits in the store that nothing in the code waits for any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
@@ -39,6 +39,9 @@ class HeldLease:
         return not self.lost and boot_ms() < self._trusted_until
 
 
+#: Whoever leaves waits this long for the thread, in seconds.
+STOP_S = 2.0
+
 #: What a renewal is to tell its turn: the lease, and what the store said of it.
 Told = Callable[[HeldLease, Renewed], None]
 
@@ -63,14 +66,16 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._keep, name="runner-leases", daemon=True)
 
     def start(self) -> None:
-        """Say hello at once, then keep going."""
+        """Register the worker, then keep going. Blocks; raises StoreUnavailable when it cannot be registered."""
+        self._renewer.heartbeat(self._worker)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop renewing; what is still held runs out."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            # Not for ever: it may sit in a call to a store that is away, and it ends with the process.
+            self._thread.join(timeout=STOP_S)
 
     def hold(self, lease: HeldLease) -> None:
         with self._lock:
@@ -96,15 +101,16 @@ class LeaseKeeper:
         with self._lock:
             leases = list(self._held.values())
         try:
-            self._renewer.heartbeat(self._worker)
             asked_at = boot_ms()
             answers = self._renewer.renew([Lease(id=one.id, nonce=one.nonce) for one in leases], self._lease_ms)
+            self._tell(leases, answers, asked_at)
+            self._renewer.heartbeat(self._worker)
         except StoreUnavailable as error:
             log.warning("lease.renewal_failed", held=len(leases), error=str(error))
-            return
         except Exception:  # a thread that ended in silence would cost every lease from here on
             log.exception("lease.renewal_broken", held=len(leases))
-            return
+
+    def _tell(self, leases: Sequence[HeldLease], answers: Sequence[Renewed], asked_at: int) -> None:
         for lease, answer in zip(leases, answers, strict=True):
             if answer.held:
                 lease.extended(asked_at)

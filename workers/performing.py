@@ -11,6 +11,9 @@ from runner.records import Execution
 from runner.step import CurrentStep
 from runner.workers.steps import Attempt, StepRunner
 
+#: A body that was cancelled has this long to see to it, in seconds; then it is left behind.
+CLOSE_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -87,7 +90,7 @@ class Performing:
         bodies = [running.body for running in self._running.values()]
         self.keep(())
         if bodies:
-            await asyncio.wait(bodies, timeout=5)
+            await asyncio.wait(bodies, timeout=CLOSE_S)
 
     def _stop(self, running: Running) -> None:
         running.step.cancelled.fire()

@@ -8,12 +8,14 @@ import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from runner.codec import roundtrip
 from runner.core.commands import Step
-from runner.errors import PayloadError, RetryLater
+from runner.durations import to_ms
+from runner.errors import PayloadError, RetryLater, UsageError
 from runner.step import CurrentStep, enter
 
 
@@ -176,6 +178,12 @@ def outcome_of(error: BaseException) -> str:
             return "failed"
 
 
-def asked_delay(error: BaseException) -> Any:
-    """The delay that the step itself asked for, or None."""
-    return error.delay if isinstance(error, RetryLater) else None
+def asked_delay_ms(error: BaseException) -> int | None:
+    """The delay that the step itself asked for (one that has passed is none); None when it did not, or not sensibly."""
+    if not isinstance(error, RetryLater):
+        return None
+    try:
+        seconds = error.delay.total_seconds() if isinstance(error.delay, timedelta) else float(error.delay)  # type: ignore[arg-type]
+        return to_ms(max(seconds, 0.0))
+    except (TypeError, ValueError, UsageError):
+        return None

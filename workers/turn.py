@@ -19,11 +19,11 @@ from runner.context import Context
 from runner.core.commands import Opened, Step
 from runner.core.decide import next_event
 from runner.core.replay import Replay, Returned
-from runner.durations import to_ms
-from runner.errors import ExecutionTimedOut, ForeignAwait, JournalTooLarge, PayloadError
+from runner.errors import ExecutionTimedOut, ForeignAwait, HistoryMismatch, JournalTooLarge, PayloadError
 from runner.failures import Failure
 from runner.isolation import Isolation
 from runner.log import Logger
+from runner.persistence import until_answered
 from runner.records import History
 from runner.store import Store
 from runner.transactions import (
@@ -36,11 +36,10 @@ from runner.transactions import (
     Wake,
 )
 from runner.workers.ending import Park, ending_of
-from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, TurnJournal
+from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS, TurnJournal
 from runner.workers.leases import HeldLease
 from runner.workers.performing import Performed, Performing
-from runner.workers.persistence import until_answered
-from runner.workers.steps import Errored, StepRunner, Succeeded, asked_delay, outcome_of
+from runner.workers.steps import Errored, StepRunner, Succeeded, asked_delay_ms, outcome_of
 from runner.workflow import Workflow
 
 log = Logger("runner.turn")
@@ -107,9 +106,14 @@ class Turn:
             return
         if answer.held:
             self.poke(answer.inbox)
-        else:
-            self._lease.lost = True
             self._awake.set()
+        else:
+            self.lose()
+
+    def lose(self) -> None:
+        """The lease is somebody else's."""
+        self._lease.lost = True
+        self._awake.set()
 
     def drain(self) -> None:
         """Start no more steps; hand the execution back when those that run are done."""
@@ -127,6 +131,7 @@ class Turn:
         try:
             self._begin()
             while True:
+                await self._assured()
                 self._hear()
                 end = self._end()
                 if end is not None or self._owes():
@@ -137,6 +142,7 @@ class Turn:
                 else:
                     self._start_steps()
                     await self._event()
+                    await self._assured()
                     self._collect()
         finally:
             await self._close()
@@ -147,6 +153,8 @@ class Turn:
         self._replay.record(journal.entries)
         self._drive(self._enter)
         self._replay.replaying = False
+        if journal.fullness > WARN_FULLNESS:
+            log.warning("journal.filling", execution_id=self.execution.id, workflow=self.execution.workflow)
 
     def _enter(self) -> None:
         execution, workflow = self.execution, self._workflow
@@ -166,11 +174,22 @@ class Turn:
         """Run workflow code: never on a lease that may be somebody else's."""
         self._check_lease()
         self._isolation.run(drive)
+        changed = self._journal.contradicted(self._replay.open)
+        if changed is not None:
+            self._replay.fail(HistoryMismatch(changed))
         if self._isolation.abandoned:
             where = self._isolation.abandoned[0]
             self._replay.fail(
                 ForeignAwait(f"asynchronous generator {where} was left unfinished: close it with contextlib.aclosing")
             )
+
+    async def _assured(self) -> None:
+        """Wait until the lease is known to be ours: after an outage it may be, though its time was over."""
+        while not self._lease.trusted:
+            if self._lease.lost:
+                raise LeaseLost
+            self._awake.clear()
+            await self._awake.wait()
 
     def _check_lease(self) -> None:
         if not self._lease.trusted:
@@ -239,10 +258,11 @@ class Turn:
     def _owes(self) -> bool:
         """True when the store must hear something, or be asked, before the turn goes on."""
         journal = self._journal
-        if self._news or journal.unwritten or journal.new_waits(self._replay.open.values()):
+        opened = self._replay.open
+        if self._news or journal.unwritten or journal.new_waits(opened.values()) or journal.stale_waits(opened):
             return True
-        passed = [moment for moment in journal.deadlines.values() if moment is not None]
-        return self._looked_at < min(passed, default=self._looked_at) <= self._clock.now()
+        now = self._clock.now()
+        return any(moment is not None and self._looked_at <= moment < now for moment in journal.deadlines.values())
 
     async def _commit(self, end: End | None) -> Committed:
         journal = self._journal
@@ -261,14 +281,20 @@ class Turn:
             end=end,
         )
         self._news = False
-        asked_at = boot_ms()
-        committed = await until_answered(partial(self._store.commit, commit))
+        committed = await until_answered(partial(self._committed, commit))
         if committed is None:
             raise LeaseLost
-        self._lease.extended(asked_at)
         self._clock.heard(committed.now)
         self._looked_at = max(self._looked_at, committed.now)
         journal.written(committed, closes)
+        return committed
+
+    async def _committed(self, commit: Commit) -> Committed | None:
+        """Ask once. A repeated commit extends the lease as well, so its time counts from the question answered."""
+        asked_at = boot_ms()
+        committed = await self._store.commit(commit)
+        if committed is not None:
+            self._lease.extended(asked_at)
         return committed
 
     # -- steps ------------------------------------------------------------------------------------
@@ -307,25 +333,24 @@ class Turn:
         command = opened.command
         assert isinstance(command, Step)  # noqa: S101 - only steps are performed
         outcome = outcome_of(error)
+        failure = Failure.of(error, known=self._errors, step=opened.id, attempts=attempt)
+        said = f"{failure.type}: {failure.message}"
         again = outcome != "refused" and command.retry.retries(error, attempt)
         log.warning(
             "step.failed",
             step=opened.id,
             attempt=attempt,
             again=again,
-            error=f"{type(error).__name__}: {error}",
+            error=said,
             execution_id=self.execution.id,
             workflow=self.execution.workflow,
         )
         if not again:
-            failure = Failure.of(error, known=self._errors, step=opened.id, attempts=attempt)
             self._record(performed, outcome, failure.pack())
             return
-        asked = asked_delay(error)
-        delay_ms = command.retry.delay_ms(attempt, random.random()) if asked is None else to_ms(asked)  # noqa: S311
-        self._journal.retry(
-            opened.id, attempts=attempt, after_ms=delay_ms, error=f"{type(error).__name__}: {error}"[:500]
-        )
+        asked_ms = asked_delay_ms(error)
+        delay_ms = command.retry.delay_ms(attempt, random.random()) if asked_ms is None else asked_ms  # noqa: S311
+        self._journal.retry(opened.id, attempts=attempt, after_ms=delay_ms, error=said[:500])
 
     def _record(self, performed: Performed, outcome: str, payload: bytes) -> None:
         entry = self._journal.append(

@@ -15,13 +15,13 @@ from runner.clock import boot_ms
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
 from runner.log import Logger
 from runner.messages import Hint
+from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
 from runner.store import Store, Subscription
 from runner.transactions import Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
-from runner.workers.persistence import until_answered
 from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
 from runner.workers.turn import LeaseLost, Parked, Turn
@@ -84,6 +84,19 @@ class Worker:
     async def __aenter__(self) -> Self:
         options = self.options
         self._loop = asyncio.get_running_loop()
+        try:
+            await self._begin()
+        except BaseException:
+            # A thread that went on would keep saying that this worker lives, or end the process for its loop.
+            self._watch.stop()
+            if self._keeper is not None:
+                await asyncio.to_thread(self._keeper.stop)
+            raise
+        log.info("worker.ready", worker=options.id, queues=list(options.queues), concurrency=options.concurrency)
+        return self
+
+    async def _begin(self) -> None:
+        options = self.options
         if options.watch_loop:
             self._watch.start()
         self._keeper = LeaseKeeper(
@@ -93,11 +106,10 @@ class Worker:
             told=self._renewed,
             loop_alive=self._watch.alive if options.watch_loop else lambda: True,
         )
-        self._keeper.start()
+        # Known before it is ready: whoever starts by name asks the store who serves that name.
+        await asyncio.to_thread(self._keeper.start)
         self._pokes = asyncio.create_task(self._hear_pokes(await self._store.subscribe(f"worker/{options.id}")))
         self._consumer = await self._broker.consume(options.prefetch(), self._take)
-        log.info("worker.ready", worker=options.id, queues=list(options.queues), concurrency=options.concurrency)
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.drain()
@@ -125,7 +137,7 @@ class Worker:
     # -- deliveries -------------------------------------------------------------------------------
 
     async def _take(self, delivery: Delivery) -> None:
-        """Everything that becomes of one delivery; it is acknowledged whatever that is."""
+        """Everything that becomes of one delivery: acknowledged whatever that is, unless we are leaving."""
         acked = asyncio.get_running_loop().call_later(EARLY_ACK_S, self._ack_early, delivery)
         try:
             if not await self._slots.take(SLOT_WAIT_S):
@@ -167,11 +179,14 @@ class Worker:
         if self._app.find(hint.workflow, hint.version) is None:
             await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
             return
-        nonce = secrets.token_hex(16)
-        asked_at = boot_ms()
-        claimed = await until_answered(
-            partial(self._store.claim, hint.execution_id, nonce, self.options.id, self.options.lease_ms)
-        )
+        nonce, asked_at = secrets.token_hex(16), boot_ms()
+
+        async def claim() -> History | Refusal:
+            nonlocal asked_at
+            asked_at = boot_ms()
+            return await self._store.claim(hint.execution_id, nonce, self.options.id, self.options.lease_ms)
+
+        claimed = await until_answered(claim)
         match claimed:
             case Refusal.UNKNOWN:
                 log.error("hint.orphaned", execution_id=hint.execution_id, workflow=hint.workflow)
@@ -179,14 +194,15 @@ class Worker:
             case Refusal():
                 log.debug("claim.refused", execution_id=hint.execution_id, because=str(claimed))
             case History():
+                if claimed.execution.seq < hint.seq:
+                    log.error("store.rewound", execution_id=hint.execution_id, seq=claimed.execution.seq, hint=hint.seq)
                 await self._turn(claimed, HeldLease(hint.execution_id, nonce, self.options.lease_ms, asked_at))
 
     async def _turn(self, history: History, lease: HeldLease) -> None:
         execution = history.execution
         workflow = self._app.find(execution.workflow, execution.version)
         if workflow is None:  # the hint named another version than the record has
-            await self._hand_back(lease)
-            await self._pass_over(execution.id, f"no workflow {execution.workflow!r} version {execution.version} here")
+            await self._hand_back(lease, f"no workflow {execution.workflow!r} version {execution.version} here")
             return
         turn = Turn(
             history,
@@ -199,6 +215,9 @@ class Worker:
         )
         keeper = self._keeper
         assert keeper is not None  # noqa: S101 - set before the first delivery
+        former = self._turns.get(execution.id)
+        if former is not None:
+            former.lose()  # we could not have claimed it otherwise, and its steps do not know yet
         self._turns[execution.id] = turn
         keeper.hold(lease)
         if self._drain is not None:

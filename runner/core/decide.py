@@ -73,7 +73,7 @@ def _first_passed(opened: Collection[Opened], deadlines: Mapping[str, int | None
     passed = [
         (deadline, one)
         for one in opened
-        if (deadline := deadlines.get(one.id)) is not None and deadline <= now and _waits(one)
+        if (deadline := deadlines.get(one.id)) is not None and _is_over(one, deadline, now)
     ]
     if not passed:
         return None
@@ -82,5 +82,12 @@ def _first_passed(opened: Collection[Opened], deadlines: Mapping[str, int | None
     return Event(id=wait.id, kind=wait.command.kind, outcome=outcome, time=deadline)
 
 
-def _waits(opened: Opened) -> bool:
-    return isinstance(opened.command, Sleep | WaitForSignal)
+def _is_over(opened: Opened, deadline: int, now: int) -> bool:
+    match opened.command:
+        case Sleep():
+            return deadline <= now
+        case WaitForSignal():
+            # In the deadline's own millisecond a signal may still come, and would beat it.
+            return deadline < now
+        case _:
+            return False

@@ -105,8 +105,10 @@ class Replay:
         self._drain()
         while self._deliverable and self.outcome is None:
             _, entry_id = heapq.heappop(self._deliverable)
-            self._deliver(self._entries.pop(entry_id))
-            self._drain()
+            # Its branch may have been cancelled since: then nobody waits for it any more.
+            if entry_id in self.open or entry_id == CANCEL_ID:
+                self._deliver(self._entries.pop(entry_id))
+                self._drain()
         if self.dropped and not isinstance(self.outcome, Raised):
             self.fail(self._unawaited(self.dropped[0]))
         return self.outcome
@@ -203,8 +205,12 @@ class Replay:
             child.cancelled = child.doomed = branch.doomed
             join.children.append(child)
             self._spawn(child)
-        branch.doomed = False
-        if not join.pending:
+        if join.children:
+            branch.doomed = False
+        elif branch.doomed:
+            branch.waiting = None
+            self._interrupt(branch)
+        else:
             self._joined(join)
 
     # -- endings ----------------------------------------------------------------------------------

@@ -73,3 +73,10 @@ def test_a_cancel_takes_its_place_in_the_order() -> None:
 def test_the_earliest_deadline_first() -> None:
     event = next_event([sleep("late"), sleep("early")], {"late": 9, "early": 8}, [], now=10)
     assert event is not None and event.id == "early"
+
+
+def test_in_the_deadlines_own_millisecond_a_signal_may_still_come() -> None:
+    assert next_event([wait("w")], {"w": 50}, [], now=50) is None
+    event = next_event([sleep("s")], {"s": 50}, [], now=50)
+    assert event is not None
+    assert event.id == "s"

@@ -22,6 +22,7 @@ from runner import (
     TimedOut,
     UnawaitedCall,
     UndeclaredSignal,
+    UsageError,
 )
 from runner.core.replay import Raised, Returned
 from tests.core.world import STARTED, World, workflow
@@ -406,3 +407,41 @@ def test_the_escaped_failure_is_named_also_when_it_was_wrapped() -> None:
     assert World(workflow(plain)).run().entry == "escaped"  # type: ignore[union-attr]
     assert World(workflow(wrapped)).run().entry == "escaped"  # type: ignore[union-attr]
     assert World(workflow(own)).run().entry is None  # type: ignore[union-attr]
+
+
+def test_an_empty_gather_does_not_swallow_a_siblings_cancel() -> None:
+    async def fails() -> None:
+        raise ValueError("at once")
+
+    async def waits(ctx: Context) -> None:
+        await ctx.gather()
+        await ctx.wait_for_signal(go)
+
+    async def flow(ctx: Context) -> None:
+        await ctx.gather(fails(), waits(ctx))
+
+    assert isinstance(error(World(workflow(flow)).replay().outcome), ValueError)
+
+
+def test_a_recorded_result_of_a_branch_that_was_cancelled_is_passed_over() -> None:
+    """Two recorded ids open at once: the first one's failure cancels the branch that waits for the second."""
+
+    async def flow(ctx: Context) -> str:
+        with suppress(StepFailed):
+            await ctx.gather(ctx.step("x", fail, "no"), ctx.step("y", value, 1))
+        return await ctx.step("z", value, "on")
+
+    world = World(workflow(flow))
+    replay = world.replay()
+    for opened in list(replay.open.values()):
+        world.journal.append(world.perform(opened))
+    world.isolation.run(replay.close)
+    assert returned(world.run()) == "on"
+
+
+def test_an_id_that_cannot_be_written_is_refused() -> None:
+    async def flow(ctx: Context) -> None:
+        await ctx.step("s\ud800", value, 1)
+
+    failed = error(World(workflow(flow)).replay().outcome)
+    assert isinstance(failed, UsageError) and "UTF-8" in str(failed)

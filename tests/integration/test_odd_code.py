@@ -1,0 +1,147 @@
+"""Code that does odd things ends visibly, once, and does not keep the worker busy."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from runner import App, ConflictingStart, Context, ExecutionFailed, Retry, RetryLater, Signal
+from runner.workers import Worker, WorkerOptions
+from tests.integration.conftest import Run
+from tests.integration.test_deliveries import until, until_sleeping
+
+go = Signal[str]("go")
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+ODD = [RetryLater(-1), RetryLater(float("nan")), RetryLater("soon"), Silent(), OSError(2, "no file", "\udcff")]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
+async def test_an_odd_error_counts_as_an_attempt_and_ends(app: App, run: Run, odd: Exception) -> None:
+    calls: list[int] = []
+
+    @app.step(retry=Retry(max_attempts=2, initial=0.01))
+    async def fails() -> None:
+        calls.append(1)
+        raise odd
+
+    @app.workflow("flow", max_attempts=1)
+    async def flow(ctx: Context) -> None:
+        await ctx.step("fails", fails)
+
+    async with run(app) as fleet:
+        with pytest.raises(ExecutionFailed):
+            await (await fleet.client.start(flow)).result(timeout=20)
+    assert calls == [1, 1]
+
+
+async def test_a_wait_that_became_something_else_is_parked_not_looped(app: App, run: Run, namespace: str) -> None:
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> str:
+        return await ctx.wait_for_signal(go, id="x")
+
+    changed = App(namespace)
+
+    @changed.workflow("flow")
+    async def flow_changed(ctx: Context) -> None:
+        await ctx.sleep(60, id="x")
+
+    async with run(app, workers=0) as fleet:
+        handle = await fleet.client.start(flow)
+        async with Worker(app, fleet.store, fleet.broker, WorkerOptions(watch_loop=False, grace_s=2)):
+            await until_sleeping(fleet, handle.id)
+        async with Worker(changed, fleet.store, fleet.broker, WorkerOptions(watch_loop=False, grace_s=2)):
+            await handle.signal(go, "yes")
+
+            async def passed() -> bool:
+                return "'x'" in (await handle.execution()).passed
+
+            await until(passed)
+        await fleet.add_worker()
+        assert await handle.result(timeout=40) == "yes"
+
+
+async def test_a_wait_the_code_no_longer_has_is_closed(app: App, run: Run, namespace: str) -> None:
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> str:
+        await ctx.sleep(0.5, id="old")
+        return "slept"
+
+    changed = App(namespace)
+    commits: list[int] = []
+
+    @changed.workflow("flow")
+    async def flow_changed(ctx: Context) -> str:
+        await ctx.step("new", asyncio.sleep, 1.0)
+        return "stepped"
+
+    async with run(app, workers=0) as fleet:
+        handle = await fleet.client.start(flow)
+        async with Worker(app, fleet.store, fleet.broker, WorkerOptions(watch_loop=False, grace_s=2)):
+            await until_sleeping(fleet, handle.id)
+        commit = fleet.store.commit
+
+        async def counted(*args: Any) -> Any:
+            commits.append(1)
+            return await commit(*args)
+
+        fleet.store.commit = counted  # type: ignore[method-assign]
+        async with Worker(changed, fleet.store, fleet.broker, WorkerOptions(watch_loop=False, grace_s=2)):
+            assert await handle.result(timeout=20) == "stepped"
+    assert len(commits) <= 3
+
+
+async def test_the_same_id_for_another_workflow_is_a_conflict(app: App, run: Run) -> None:
+    @app.workflow("a")
+    async def a(ctx: Context, number: int) -> int:
+        return number
+
+    @app.workflow("b")
+    async def b(ctx: Context, number: int) -> int:
+        return number
+
+    async with run(app) as fleet:
+        await fleet.client.start(a, 1, id="same")
+        with pytest.raises(ConflictingStart, match="another workflow"):
+            await fleet.client.start(b, 1, id="same")
+
+
+async def test_a_step_that_ends_during_an_outage_of_the_store_is_not_repeated(app: App, run: Run) -> None:
+    calls: list[int] = []
+
+    async def work() -> str:
+        calls.append(1)
+        await asyncio.sleep(1.2)
+        return "done"
+
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> str:
+        return await ctx.step("work", work)
+
+    async with run(app, lease_s=1.0) as fleet:
+        handle = await fleet.client.start(flow)
+        while not calls:
+            await asyncio.sleep(0.01)
+        keeper = fleet.workers[0]._keeper
+        assert keeper is not None
+        loop_alive, keeper._loop_alive = keeper._loop_alive, lambda: False
+        reap, fleet.store.reap = fleet.store.reap, _nothing_reaped(fleet.store.reap)  # type: ignore[method-assign]
+        await asyncio.sleep(2.0)
+        keeper._loop_alive = loop_alive
+        assert await handle.result(timeout=20) == "done"
+        fleet.store.reap = reap  # type: ignore[method-assign]
+    assert calls == [1]
+
+
+def _nothing_reaped(reap: Any) -> Any:
+    async def nothing(partition: int, limit: int, alive: Any) -> Any:
+        return await reap(partition, 0, alive)
+
+    return nothing
