@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+#: One duty in one partition.
+Place = tuple[str, int]
 
 
 class Agenda:
@@ -11,19 +14,20 @@ class Agenda:
     def __init__(self, duties: Iterable[str], partitions: int) -> None:
         self._duties = tuple(duties)
         self._partitions = partitions
-        self._next: dict[tuple[str, int], int | None] = {
+        self._next: dict[Place, int | None] = {
             (duty, partition): 0 for duty in self._duties for partition in range(partitions)
         }
 
-    def due(self, now: int) -> list[tuple[str, int]]:
+    def due(self, now: int) -> list[Place]:
         """What there is to do now."""
-        return [key for key, moment in self._next.items() if moment is not None and moment <= now]
+        return [place for place, moment in self._next.items() if moment is not None and moment <= now]
 
     def learn(self, partition: int, moments: Mapping[str, int | None]) -> None:
         """What the store's indexes say of a partition."""
         for duty in self._duties:
             self._next[duty, partition] = moments.get(duty)
 
-    def next(self) -> int | None:
-        """The earliest moment of all."""
-        return min((moment for moment in self._next.values() if moment is not None), default=None)
+    def next(self, beside: Collection[Place] = ()) -> int | None:
+        """The earliest moment of all but these."""
+        moments = (moment for place, moment in self._next.items() if place not in beside)
+        return min((moment for moment in moments if moment is not None), default=None)

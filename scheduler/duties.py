@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
 from runner.log import Logger
-from runner.scheduler.publisher import Publisher
-from runner.scheduler.republish import Backlog
+from runner.scheduler.postbox import Postbox
+from runner.scheduler.publisher import Depth, NoDepth, Publisher
+from runner.scheduler.republish import BACKOFF_MS, Backlog
 from runner.store import Store
-from runner.transactions import Deliver, Outgoing, Wake
+from runner.transactions import Deliver, Outgoing
 
 log = Logger("runner.scheduler")
 
 LIMIT = 200
-#: An overdue entry comes up again after this long, in ms.
-BACKOFF_MS = 5_000
+#: A queue whose depth the broker has not told after this long is judged without it.
+DEPTH_PATIENCE_S = 2.0
 #: Who caused an outbox entry relays it at once; the scheduler takes what is older than this, in ms.
 OUTBOX_GRACE_MS = 2_000
 #: A worker that was not heard of for so long is forgotten, in ms.
@@ -29,8 +31,9 @@ class Duties:
 
     NAMES: ClassVar = ("timers", "leases", "ready", "outbox", "expiry")
 
-    def __init__(self, store: Store, publisher: Publisher, *, lease_ms: int) -> None:
+    def __init__(self, store: Store, publisher: Publisher, postbox: Postbox, *, lease_ms: int) -> None:
         self._store = store
+        self._postbox = postbox
         self._publisher = publisher
         self._lease_ms = lease_ms
         self._backlog = Backlog()
@@ -43,9 +46,11 @@ class Duties:
         if self._store.interruptions != self._interruptions:
             self._pause_reaping()
 
-    def moments(self, index: Mapping[str, int | None]) -> dict[str, int | None]:
+    def moments(self, partition: int, index: Mapping[str, int | None]) -> dict[str, int | None]:
         """When each duty is due, from what the store's indexes say."""
         now = index["now"] or 0
+        if index.get("ready") is None:
+            self._backlog.forget(partition)
         allowed = {"leases": now + max(self._reap_from - boot_ms(), 0), "outbox": self._outbox_from}
         delay = {"outbox": OUTBOX_GRACE_MS}
         return {
@@ -71,11 +76,11 @@ class Duties:
         """Offer passed-over executions again to the workers that are there now."""
         workers = await self._store.workers(WORKER_SEEN_MS)
         known = {(name, version) for worker in workers for name, version, _ in worker.workflows}
-        await self._publisher.publish(await self._store.rush(known, LIMIT))
+        self._postbox.put(await self._store.rush(known, LIMIT))
 
     async def _fire(self, partition: int) -> None:
         woken = await self._store.due(partition, LIMIT)
-        await self._publisher.publish(woken.wakes)
+        self._postbox.put(woken.wakes)
 
     async def _reap(self, partition: int) -> None:
         self.begin()
@@ -87,7 +92,7 @@ class Duties:
         woken = await self._store.reap(partition, LIMIT, alive)
         for wake in woken.wakes:
             log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)
-        await self._publisher.publish(woken.wakes)
+        self._postbox.put(woken.wakes)
 
     def _pause_reaping(self) -> None:
         self._interruptions = self._store.interruptions
@@ -96,12 +101,29 @@ class Duties:
 
     async def _republish(self, partition: int) -> None:
         overdue = await self._store.overdue(partition, LIMIT, BACKOFF_MS)
-        depths = {queue: await self._publisher.depth(queue) for queue in {wake.queue for wake in overdue.lost}}
-        self._backlog.heard(partition, overdue.ready)
-        again: list[Wake] = [*overdue.passed, *self._backlog.lost(overdue.lost, depths)]
-        if again:
-            log.info("hints.republished", hints=len(again), partition=partition)
-        await self._publisher.publish(again)
+        self._backlog.heard(partition, overdue.ready, overdue.now)
+        self._postbox.put(overdue.passed)
+        depths = await self._depths({wake.queue for wake in overdue.lost})
+        again = self._backlog.lost(overdue.lost, depths, overdue.now)
+        if overdue.passed or again:
+            log.info("hints.republished", hints=len(overdue.passed) + len(again), partition=partition)
+        self._postbox.put(again)
+
+    async def _depths(self, queues: Iterable[str]) -> dict[str, Depth]:
+        """All at once and within bounds: entries of other queues in this partition wait for the answer."""
+        asked = tuple(queues)
+        return dict(zip(asked, await asyncio.gather(*map(self._depth, asked)), strict=True))
+
+    async def _depth(self, queue: str) -> Depth:
+        try:
+            async with asyncio.timeout(DEPTH_PATIENCE_S):
+                return await self._publisher.depth(queue)
+        except TimeoutError:
+            log.warning("depth.untold", queue=queue, error=f"no answer in {DEPTH_PATIENCE_S} s")
+        except Exception:
+            # A queue that cannot be asked about must not hold back the hints of the others.
+            log.exception("depth.untold", queue=queue)
+        return NoDepth.UNTOLD
 
     async def _relay(self, partition: int) -> None:
         parcels = await self._store.relay(partition, LIMIT, OUTBOX_GRACE_MS)
@@ -126,7 +148,7 @@ class Duties:
         except StoreUnavailable as error:
             log.warning("outbox.refused", target=outgoing.target, error=str(error))
             return False
-        await self._publisher.publish([delivered.wake] if delivered.wake else [])
+        self._postbox.put([delivered.wake] if delivered.wake else [])
         return True
 
     async def _purge(self, partition: int) -> None:

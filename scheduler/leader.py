@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from runner.errors import StoreUnavailable
+from runner.clock import boot_ms
+from runner.errors import InfrastructureError
 from runner.log import Logger
 from runner.records import Leadership
 from runner.store import Store
@@ -25,7 +26,9 @@ class Seat:
         self._name = name
         self._ttl_ms = ttl_ms
         self._nonce = secrets.token_hex(16)
+        #: Lowered, while ``keep`` runs, when the time to live has passed since we asked for what we hold.
         self.leading = False
+        self._until = 0  # boot time
         self.leader = ""
 
     @property
@@ -34,12 +37,18 @@ class Seat:
 
     async def ask(self) -> Leadership | None:
         """Take or keep the seat; None while the store does not answer (then nobody leads from here)."""
+        asked = boot_ms()
+        if asked >= self._until:  # this process stood still, and somebody else may sit there by now
+            self._moved(leading=False)
+        patience_ms = self._until - asked if self.leading else self._ttl_ms
         try:
-            answer = await self._store.lead(self._nonce, self._name, self._ttl_ms)
-        except StoreUnavailable as error:
-            log.warning("leader.store_unavailable", error=str(error))
+            async with asyncio.timeout(patience_ms / 1000):
+                answer = await self._store.lead(self._nonce, self._name, self._ttl_ms)
+        except (InfrastructureError, TimeoutError) as error:
+            log.warning("leader.store_unavailable", error=str(error) or f"no answer in {patience_ms} ms")
             self._moved(leading=False)
             return None
+        self._until = asked + self._ttl_ms
         self.leader = answer.leader
         self._moved(leading=answer.leading)
         return answer

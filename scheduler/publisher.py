@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
 from runner.broker import Broker
 from runner.errors import BrokerUnavailable
@@ -11,6 +12,16 @@ from runner.messages import Hint
 from runner.transactions import Wake
 
 log = Logger("runner.scheduler")
+
+
+class NoDepth(Enum):
+    """Why there is no number of waiting hints: only a missing queue says anything about its hints."""
+
+    MISSING = "missing"
+    UNTOLD = "untold"
+
+
+Depth = int | NoDepth
 
 
 class Publisher:
@@ -30,9 +41,11 @@ class Publisher:
             log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
             return 0
 
-    async def depth(self, queue: str) -> int | None:
-        """Hints that wait in the queue: None when that cannot be told, or the queue is gone."""
+    async def depth(self, queue: str) -> Depth:
+        """Hints that wait in the queue, as far as the broker says."""
         try:
-            return await self._broker.depth(queue)
-        except BrokerUnavailable:
-            return None
+            found = await self._broker.depth(queue)
+        except BrokerUnavailable as error:
+            log.warning("depth.untold", queue=queue, error=str(error))
+            return NoDepth.UNTOLD
+        return NoDepth.MISSING if found is None else found

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from runner.broker import Broker
-from runner.errors import StoreUnavailable
+from runner.errors import InfrastructureError
 from runner.log import Logger
 from runner.scheduler.agenda import Agenda
 from runner.scheduler.duties import Duties
 from runner.scheduler.leader import Seat
+from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Publisher
+from runner.scheduler.shift import Shift
 from runner.store import Store
 
 log = Logger("runner.scheduler")
@@ -41,7 +44,12 @@ class Scheduler:
         self._store = store
         self._seat = Seat(store, self.options.name, round(self.options.leader_ttl_s * 1000))
         self._agenda = Agenda(Duties.NAMES, store.partitions)
-        self._duties = Duties(store, Publisher(broker), lease_ms=round(self.options.lease_s * 1000))
+        publisher = Publisher(broker)
+        self._postbox = Postbox(publisher)
+        self._duties = Duties(store, publisher, self._postbox, lease_ms=round(self.options.lease_s * 1000))
+        self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
+        self._stale: set[int] = set()  # partitions to look at
+        self._stir = asyncio.Event()
         self._now = 0
         self._work: asyncio.Task[None] | None = None
 
@@ -67,7 +75,7 @@ class Scheduler:
             await asyncio.wait([self._work])
         try:
             await self._seat.leave()
-        except StoreUnavailable as away:  # the lease runs out by itself
+        except InfrastructureError as away:  # the lease runs out by itself
             log.warning("leader.seat_not_given_back", error=str(away))
         log.info("scheduler.stopped", scheduler=self.options.name)
 
@@ -76,7 +84,7 @@ class Scheduler:
             try:
                 await self._seat.until_taken()
                 await self._lead()
-            except StoreUnavailable as error:
+            except InfrastructureError as error:
                 log.warning("scheduler.store_unavailable", error=str(error))
                 await asyncio.sleep(self._seat.renew_s)
             except Exception:
@@ -86,49 +94,85 @@ class Scheduler:
 
     async def _lead(self) -> None:
         self._duties.begin()
-        timers = await self._store.subscribe("timers")
-        arrivals = await self._store.subscribe("workers")
-        keeping = asyncio.create_task(self._seat.keep(), name="leader seat")
-        hearing = asyncio.create_task(self._hear(arrivals.next), name="worker arrivals")
-        try:
-            await self._look()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._postbox.close)
+            stack.push_async_callback(self._shift.close)
+            timers = await self._store.subscribe("timers")
+            stack.push_async_callback(timers.close)
+            arrivals = await self._store.subscribe("workers")
+            stack.push_async_callback(arrivals.close)
+            for name, work in (
+                ("leader seat", self._keep()),
+                ("timer words", self._hear(timers.next, self._heard_timer)),
+                ("worker arrivals", self._hear(arrivals.next, self._heard_worker)),
+            ):
+                stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+            self._stale.update(range(self._store.partitions))
             while self._seat.leading:
-                await self._round()
-                await self._rest(timers.next)
-        finally:
-            for task in (keeping, hearing):
-                task.cancel()
-            await asyncio.wait([keeping, hearing])
-            await timers.close()
-            await arrivals.close()
+                await self._look()
+                self._shift.start(self._agenda.due(self._now))
+                await self._rest()
 
-    async def _hear(self, next_arrival: Callable[[float], Awaitable[str | None]]) -> None:
-        """A worker that knows more came: what others passed over is offered again at once."""
+    async def _keep(self) -> None:
+        try:
+            await self._seat.keep()
+        finally:
+            self._stir.set()
+
+    async def _hear(
+        self, next_word: Callable[[float], Awaitable[str | None]], heard: Callable[[str], Awaitable[None]]
+    ) -> None:
         while True:
-            if await next_arrival(3600) is None:
-                continue
             try:
-                await self._duties.rush()
-            except StoreUnavailable as error:  # their own backoff brings them up again
-                log.warning("scheduler.rush_failed", error=str(error))
+                word = await next_word(3600)
+                if word is not None:
+                    await heard(word)
+            except InfrastructureError as error:  # words may be lost: the safety poll finds what they told of
+                log.warning("scheduler.word_lost", error=str(error))
+                await asyncio.sleep(SAFETY_POLL_S)
+            except Exception:
+                log.exception("scheduler.word_lost")
+                await asyncio.sleep(SAFETY_POLL_S)
+
+    async def _heard_timer(self, word: str) -> None:
+        """A partition's earliest timer moved forward."""
+        self._look_again(int(word))
+
+    async def _heard_worker(self, _: str) -> None:
+        """A worker that knows more came: what others passed over is offered again at once."""
+        await self._duties.rush()
+
+    def _look_again(self, partition: int) -> None:
+        self._stale.add(partition)
+        self._stir.set()
 
     async def _look(self) -> None:
-        """Ask the store's indexes when each partition is due."""
-        answers = await asyncio.gather(*(self._store.next_due(p) for p in range(self._store.partitions)))
-        for partition, moments in enumerate(answers):
-            self._agenda.learn(partition, self._duties.moments(moments))
+        """Ask the store's indexes when each partition is due that something has happened to."""
+        stale = sorted(self._stale)
+        self._stale.clear()
+        asked = (self._store.next_due(partition) for partition in stale)
+        # All answers are awaited, also behind a failure: no question is left on its way when this ends.
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for partition, moments in zip(stale, answers, strict=True):
+            if isinstance(moments, BaseException):
+                raise moments
+            self._agenda.learn(partition, self._duties.moments(partition, moments))
             self._now = moments["now"] or 0
 
-    async def _round(self) -> None:
-        due = self._agenda.due(self._now)
-        await asyncio.gather(*(self._duties.carry_out(duty, partition) for duty, partition in due))
-        if due:
-            await self._look()
-
-    async def _rest(self, next_timer: Callable[[float], Awaitable[str | None]]) -> None:
-        """Sleep until the next due time, a word that an earlier one came, or the safety poll."""
-        nearest = self._agenda.next()
+    async def _rest(self) -> None:
+        """Sleep until a duty has ended, a word that a timer moved, the next due time, or the safety poll."""
+        nearest = self._agenda.next(beside=self._shift.busy())
         until_s = SAFETY_POLL_S if nearest is None else min(max(nearest - self._now, 0) / 1000, SAFETY_POLL_S)
-        if until_s > 0:
-            await next_timer(until_s)
-            await self._look()
+        try:
+            async with asyncio.timeout(until_s):
+                await self._stir.wait()
+        except TimeoutError:
+            self._stale.update(range(self._store.partitions))
+        self._stir.clear()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("scheduler.helper_failed", helper=task.get_name(), error=repr(error))
