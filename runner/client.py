@@ -24,7 +24,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.handle import Handle, Outcome
-from runner.ids import check_id
+from runner.ids import check_id, id_from_key
 from runner.log import Logger
 from runner.messages import Hint
 from runner.records import (
@@ -34,7 +34,7 @@ from runner.records import (
     Page,
     Status,
 )
-from runner.signals import Signal
+from runner.signals import Signal, check_signal
 from runner.starts import OnConflict, check_conflict, make_start, named_only
 from runner.store import Store
 from runner.store.factory import open_store
@@ -48,6 +48,8 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 
+#: Executions on one page of a listing, at most.
+MAX_PAGE = 1_000
 #: Executions started in one round trip by ``start_many``.
 BATCH = 200
 _WORKERS_SEEN_MS = 60_000
@@ -229,7 +231,7 @@ class Client:
 
         Raises UnknownExecution, UndeclaredSignal, PayloadError, Overloaded, StoreUnavailable.
         """
-        name = signal if isinstance(signal, str) else signal.name
+        name = signal.name if isinstance(signal, Signal) else check_signal(signal)
         what = f"payload of signal {name!r}"
         workflow = await self._declaring(execution_id, name)
         if not isinstance(signal, str):
@@ -238,7 +240,7 @@ class Client:
             # Plain data from a caller without the types becomes what the workflow declares.
             declared = Any if workflow is None else workflow.payload_type(name)
             encoded, _ = roundtrip(decode(encode(payload, what=what), declared, what=what), declared, what=what)
-        request = f"signal:{name}:{dedup_id}" if dedup_id is not None else secrets.token_hex(16)
+        request = secrets.token_hex(16) if dedup_id is None else id_from_key(name, dedup_id)
         return await self._deliver(
             Deliver(id=check_id(execution_id), request=request, kind="signal", name=name, payload=encoded)
         )
@@ -312,7 +314,7 @@ class Client:
                 workflow=workflow,
                 created_after=None if created_after is None else to_moment_ms(created_after, what="created_after"),
                 created_before=None if created_before is None else to_moment_ms(created_before, what="created_before"),
-                limit=limit,
+                limit=_limit(limit),
                 cursor=cursor,
             )
         )
@@ -352,6 +354,12 @@ class Client:
 
 def _hint(wake: Wake) -> tuple[str, Hint]:
     return wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq)
+
+
+def _limit(limit: object) -> int:
+    if isinstance(limit, int) and 1 <= limit <= MAX_PAGE:
+        return limit
+    raise UsageError(f"limit={limit!r}: a number from 1 to {MAX_PAGE}")
 
 
 def _status(status: Status | str | None) -> Status | None:

@@ -57,7 +57,7 @@ class Failure:
         bases = tuple(qualified_name(base) for base in kind.__mro__ if issubclass(base, BaseException))
         return cls(
             type=bases[0],
-            message=_message(error),
+            message=said(error),
             bases=bases,
             traceback=_traceback(error),
             step=step,
@@ -81,10 +81,11 @@ def rebuild(failure: Failure, known: _Known) -> BaseException | None:
     return None if cls is None or failure.payload is None else unpack_raised(cls, failure.payload)
 
 
-def _message(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """The error's message, whatever its class does to keep it: bounded, and fit to be stored and logged."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure
+    except BaseException:  # noqa: BLE001 - a broken __str__ must not hide the failure, nor end the worker
         text = "(its message could not be made)"
     return _stored(text)[:MAX_MESSAGE].decode(errors="ignore")
 
@@ -93,7 +94,7 @@ def _traceback(error: BaseException) -> str:
     """The end of the traceback, without local variables: they hold secrets."""
     try:
         text = "".join(tracebacks.format_exception(error, limit=-20, chain=True))
-    except Exception:  # noqa: BLE001 - as in _message
+    except Exception:  # noqa: BLE001 - as in said
         text = "(its traceback could not be made)"
     return _stored(text)[-MAX_TRACEBACK:].decode(errors="ignore")
 

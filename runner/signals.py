@@ -5,17 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
 
+from runner.errors import UsageError
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+
+def check_signal(name: object) -> str:
+    """Returns ``name``. Raises UsageError when it cannot be a signal's: 1 to 200 printable characters."""
+    if isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable():
+        return name
+    raise UsageError(f"signal name {name!r:.220}: 1 to 200 printable characters are needed")
 
 
 class Readable(Generic[T_co]):
     """The side of a signal that a workflow sees: a name, and the type of what comes under it."""
 
     def __init__(self, name: str) -> None:
-        if not name:
-            raise ValueError("a signal needs a name")
-        self.name = name
+        self.name = check_signal(name)
 
     @property
     def payload_type(self) -> Any:

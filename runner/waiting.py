@@ -26,7 +26,7 @@ async def until_ended(store: Store, execution: Execution, timeout_s: float | Non
             return await _watched(store, execution.id, endings)
     except TimeoutError:
         raise WaitTimeout(
-            f"execution {execution.id!r} of {execution.workflow!r} has not ended after {timeout_s} s",
+            f"execution {execution.id!r} of {execution.workflow!r} is still under way after {timeout_s} s",
             execution_id=execution.id,
             workflow=execution.workflow,
             attempt=execution.attempt,

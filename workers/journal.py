@@ -27,7 +27,7 @@ class TurnJournal:
     def __init__(self, history: History) -> None:
         self.entries = history.entries
         self.unwritten: list[Entry] = []
-        self.unread: list[InboxItem] = _unread(history)
+        self.unread = _unread(history)  # by index, in order of arrival
         self.seen = len(history.inbox)
         self.deadlines: dict[str, int | None] = {}  # of the sleeps and signal waits that the store knows
         self.retries: dict[str, Wait] = {}  # of steps that are to be tried again, by step id
@@ -72,7 +72,7 @@ class TurnJournal:
         self.deadlines.pop(id, None)
         self.retries.pop(id, None)
         self._new_retries.pop(id, None)
-        self.unread = [item for item in self.unread if item.index != consumes]
+        self.unread.pop(consumes, None)
         return entry
 
     @property
@@ -136,7 +136,7 @@ class TurnJournal:
                 self.retries[id] = replace(self.retries[id], deadline=deadline)
             else:
                 self.deadlines[id] = deadline
-        self.unread += committed.news
+        self.unread |= {item.index: item for item in committed.news}
         self.seen += len(committed.news)
 
     def next_deadline(self, retries: Iterable[str]) -> int | None:
@@ -145,9 +145,9 @@ class TurnJournal:
         return min((moment for moment in known if moment is not None), default=None)
 
 
-def _unread(history: History) -> list[InboxItem]:
+def _unread(history: History) -> dict[int, InboxItem]:
     consumed = {entry.consumes for entry in history.entries}
-    return [item for item in history.inbox if item.index not in consumed]
+    return {item.index: item for item in history.inbox if item.index not in consumed}
 
 
 def _open(id: str, command: Sleep | WaitForSignal) -> Open:

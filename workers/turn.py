@@ -17,8 +17,8 @@ from runner.clock import StoreClock, boot_ms
 from runner.codec import decode
 from runner.context import Context
 from runner.core.commands import Opened, Step
-from runner.core.decide import next_event
-from runner.core.replay import Replay, Returned
+from runner.core.decide import Event, events
+from runner.core.replay import CANCEL_ID, Replay, Returned
 from runner.errors import ExecutionTimedOut, ForeignAwait, HistoryMismatch, JournalTooLarge, PayloadError
 from runner.failures import Failure
 from runner.isolation import Isolation
@@ -46,6 +46,9 @@ log = Logger("runner.turn")
 
 #: A turn stays for a retry that is at most this far away, instead of suspending and being woken again.
 IN_PLACE_MS = 2_000
+
+#: A turn lets others onto the loop after this long, in ms.
+BREATH_MS = 50
 
 
 class LeaseLost(Exception):
@@ -132,7 +135,8 @@ class Turn:
             self._begin()
             while True:
                 await self._assured()
-                self._hear()
+                await self._hear()
+                self._check_waits()
                 end = self._end()
                 if end is not None or self._owes():
                     if (await self._commit(end)).released:
@@ -174,9 +178,6 @@ class Turn:
         """Run workflow code: never on a lease that may be somebody else's."""
         self._check_lease()
         self._isolation.run(drive)
-        changed = self._journal.contradicted(self._replay.open)
-        if changed is not None:
-            self._replay.fail(HistoryMismatch(changed))
         if self._isolation.abandoned:
             where = self._isolation.abandoned[0]
             self._replay.fail(
@@ -191,22 +192,35 @@ class Turn:
             self._awake.clear()
             await self._awake.wait()
 
+    def _check_waits(self) -> None:
+        changed = self._journal.contradicted(self._replay.open)
+        if changed is not None:
+            self._replay.fail(HistoryMismatch(changed))
+
     def _check_lease(self) -> None:
         if not self._lease.trusted:
             raise LeaseLost
 
-    def _hear(self) -> None:
+    async def _hear(self) -> None:
         """Let everything that has come about by the last look enter the workflow, one thing at a time."""
-        while self._replay.outcome is None:
-            journal = self._journal
-            event = next_event(self._replay.open.values(), journal.deadlines, journal.unread, self._looked_at)
-            if event is None:
-                return
-            entry = journal.append(
-                event.id, event.kind, event.outcome, event.payload, at=self._looked_at, consumes=event.consumes
-            )
-            self._replay.record([entry])
-            self._drive(self._replay.run)
+        journal, opened = self._journal, self._replay.open
+        while heard := events(opened.values(), journal.deadlines, journal.unread.values(), self._looked_at):
+            begun = boot_ms()
+            for event in heard:
+                if self._replay.outcome is not None:
+                    return
+                if event.id in opened or event.id == CANCEL_ID:
+                    self._enter_event(event)
+                if boot_ms() - begun > BREATH_MS:  # thousands may come at once: others share this loop
+                    await asyncio.sleep(0)
+                    begun = boot_ms()
+
+    def _enter_event(self, event: Event) -> None:
+        entry = self._journal.append(
+            event.id, event.kind, event.outcome, event.payload, at=self._looked_at, consumes=event.consumes
+        )
+        self._replay.record([entry])
+        self._drive(self._replay.run)
 
     async def _event(self) -> None:
         """Wait until something happens: a step ends, news, a deadline, the end of the lease."""

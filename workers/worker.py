@@ -13,6 +13,7 @@ from runner.app import App
 from runner.broker import Broker, Consumer, Delivery
 from runner.clock import boot_ms
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
+from runner.failures import said
 from runner.log import Logger
 from runner.messages import Hint
 from runner.persistence import until_answered
@@ -254,7 +255,7 @@ class Worker:
             await self._hand_back(lease, f"the store refused a commit: {error}")
         except Exception as error:
             log.exception("turn.broken", **known)
-            await self._hand_back(lease, f"a turn broke on worker {self.options.id}: {error!r}")
+            await self._hand_back(lease, f"a turn broke on worker {self.options.id}: {said(error)}")
         finally:
             self._bodies.discard(body)
 

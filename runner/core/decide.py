@@ -6,10 +6,11 @@ waits on one signal the one that was opened first gets it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from runner.core.commands import Opened, Sleep, WaitForSignal
+from runner.core.commands import Opened, Sleep, Step, WaitForSignal
 from runner.core.replay import CANCEL_ID
 from runner.records import InboxItem
 
@@ -26,60 +27,63 @@ class Event:
     consumes: int = -1
 
 
-def next_event(
-    opened: Collection[Opened],
+def events(
+    opened: Iterable[Opened],
     deadlines: Mapping[str, int | None],
     unread: Iterable[InboxItem],
     now: int,
-) -> Event | None:
-    """The earliest thing that has come about by ``now``, or None.
+) -> list[Event]:
+    """Everything that has come about by ``now``, in the order in which it did.
 
     ``deadlines`` holds the waits that the store knows; an open command that is not in it has no deadline yet.
+    What is heard may open new waits and end others: an event whose id is no longer open is void, and
+    when the list is through, it is time to ask again.
     """
-    heard = _first_heard(opened, deadlines, unread)
-    passed = _first_passed(opened, deadlines, now)
-    if heard is not None and (passed is None or heard.time <= passed.time):
-        return heard
-    return passed
+    waits = [one for one in opened if not isinstance(one.command, Step)]
+    heard = _heard(waits, deadlines, unread)
+    taken = {event.id for event in heard}
+    passed = [
+        Event(id=one.id, kind=one.command.kind, outcome=_outcome(one), time=deadline)
+        for one in waits
+        if one.id not in taken and (deadline := deadlines.get(one.id)) is not None and _is_over(one, deadline, now)
+    ]
+    # A stable sort: of two at the same time a signal comes before a deadline, the earlier opened before the later.
+    return sorted([*heard, *passed], key=lambda event: event.time)
 
 
-def _first_heard(
-    opened: Collection[Opened], deadlines: Mapping[str, int | None], unread: Iterable[InboxItem]
-) -> Event | None:
+def _heard(waits: Iterable[Opened], deadlines: Mapping[str, int | None], unread: Iterable[InboxItem]) -> list[Event]:
+    """Each unread item with the wait that was opened first among those that still may have it."""
+    listening: dict[str, deque[Opened]] = {}
+    for one in waits:
+        if isinstance(one.command, WaitForSignal):
+            listening.setdefault(one.command.signal, deque()).append(one)
+    heard: list[Event] = []
     for item in unread:
         if item.kind == "cancel":
-            return Event(
-                id=CANCEL_ID, kind="cancel", outcome="ok", time=item.at, payload=item.payload, consumes=item.index
-            )
-        wait = next((one for one in opened if _hears(one, item, deadlines.get(one.id))), None)
-        if wait is not None:
-            return Event(
-                id=wait.id, kind="signal", outcome="ok", time=item.at, payload=item.payload, consumes=item.index
-            )
+            heard.append(_event(CANCEL_ID, "cancel", item))
+        elif queue := listening.get(item.name):
+            wait = _first_that_may(queue, item.at, deadlines)
+            if wait is not None:
+                heard.append(_event(wait.id, "signal", item))
+    return heard
+
+
+def _first_that_may(queue: deque[Opened], at: int, deadlines: Mapping[str, int | None]) -> Opened | None:
+    """Takes it out of the queue, with those before it that are over: no later item can be for them either."""
+    while queue:
+        wait = queue.popleft()
+        deadline = deadlines.get(wait.id)
+        if deadline is None or at <= deadline:
+            return wait
     return None
 
 
-def _hears(opened: Opened, item: InboxItem, deadline: int | None) -> bool:
-    command = opened.command
-    return (
-        isinstance(command, WaitForSignal)
-        and item.kind == "signal"
-        and item.name == command.signal
-        and (deadline is None or item.at <= deadline)
-    )
+def _event(id: str, kind: str, item: InboxItem) -> Event:
+    return Event(id=id, kind=kind, outcome="ok", time=item.at, payload=item.payload, consumes=item.index)
 
 
-def _first_passed(opened: Collection[Opened], deadlines: Mapping[str, int | None], now: int) -> Event | None:
-    passed = [
-        (deadline, one)
-        for one in opened
-        if (deadline := deadlines.get(one.id)) is not None and _is_over(one, deadline, now)
-    ]
-    if not passed:
-        return None
-    deadline, wait = min(passed, key=lambda pair: pair[0])
-    outcome = "ok" if isinstance(wait.command, Sleep) else "timed_out"
-    return Event(id=wait.id, kind=wait.command.kind, outcome=outcome, time=deadline)
+def _outcome(opened: Opened) -> str:
+    return "ok" if isinstance(opened.command, Sleep) else "timed_out"
 
 
 def _is_over(opened: Opened, deadline: int, now: int) -> bool:

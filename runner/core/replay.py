@@ -29,7 +29,7 @@ from runner.errors import (
     TurnOver,
     UnawaitedCall,
 )
-from runner.failures import Failure
+from runner.failures import Failure, said
 from runner.records import Entry
 from runner.signals import TimedOut
 
@@ -154,8 +154,6 @@ class Replay:
             command = resume(branch.coroutine)
         except StopIteration as stop:
             self._ended(branch, Returned(stop.value))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - Cancelled is one, and a branch may raise anything
             self._ended(branch, Raised(self._explained(error)))
         else:
@@ -259,7 +257,7 @@ class Replay:
 
     def _explained(self, error: BaseException) -> BaseException:
         """An error that only says that no event loop is running means a foreign call: say that instead."""
-        if not (isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_LOOP)):
+        if not (isinstance(error, RuntimeError) and any(text in said(error) for text in _NO_LOOP)):
             return error
         place = innermost(raising(error.__traceback__))
         foreign = ForeignAwait(f"{show(place) if place else 'the workflow'} uses asyncio in workflow code; {_CURE}")
@@ -268,10 +266,13 @@ class Replay:
 
     def _escaped(self, error: BaseException | None) -> str | None:
         """The recorded failure behind an error: itself, or what it was raised from."""
-        while error is not None:
+        seen: set[int] = set()
+        while error is not None and id(error) not in seen:  # `raise e from e` makes a ring
             if id(error) in self._failures:
                 return self._failures[id(error)][1]
-            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+            seen.add(id(error))
+            cause = error.__cause__
+            error = cause if cause is not None or error.__suppress_context__ else error.__context__
         return None
 
     # -- delivering -------------------------------------------------------------------------------

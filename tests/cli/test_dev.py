@@ -181,6 +181,7 @@ def test_without_any_store_the_cure_is_said(shell, here):
 
 def test_an_app_in_a_folder_called_workers(shell):
     """As installed, nothing else is called so: not even Runner's own package."""
+    shell.write("workers/__init__.py", "")  # a checkout that is on the path has a package of that name itself
     shell.write("workers/orders.py", (shell.folder / "shop.py").read_text())
     told = shell.run("check", "--app", "workers.orders:app")
     assert told.code == 0, told.err

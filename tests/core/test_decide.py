@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.core.commands import Opened, Sleep, WaitForSignal
-from runner.core.decide import next_event
+from runner.core.decide import Event, events
 from runner.records import InboxItem
 
 HERE = ("flow.py", 1)
@@ -21,6 +21,10 @@ def sleep(id: str) -> Opened:
 
 def item(index: int, at: int, kind: str = "signal", name: str = "go") -> InboxItem:
     return InboxItem(index=index, at=at, kind=kind, name=name, payload=b"%d" % index)
+
+
+def next_event(*asked: Any, now: int) -> Event | None:
+    return next(iter(events(*asked, now=now)), None)
 
 
 def test_nothing_has_come_about() -> None:
@@ -80,3 +84,14 @@ def test_in_the_deadlines_own_millisecond_a_signal_may_still_come() -> None:
     event = next_event([sleep("s")], {"s": 50}, [], now=50)
     assert event is not None
     assert event.id == "s"
+
+
+def test_each_item_goes_to_a_wait_of_its_own_in_order() -> None:
+    heard = events([wait("a"), wait("b")], {}, [item(0, at=1), item(1, at=2), item(2, at=3)], now=9)
+    assert [(event.id, event.consumes) for event in heard] == [("a", 0), ("b", 1)]
+
+
+def test_many_that_come_at_once_cost_no_more_each() -> None:
+    opened = [sleep(f"s{number}") for number in range(10_000)]
+    heard = events(opened, {one.id: number for number, one in enumerate(opened)}, [], now=20_000)
+    assert [event.id for event in heard] == [one.id for one in opened]

@@ -445,3 +445,34 @@ def test_an_id_that_cannot_be_written_is_refused() -> None:
 
     failed = error(World(workflow(flow)).replay().outcome)
     assert isinstance(failed, UsageError) and "UTF-8" in str(failed)
+
+
+def test_an_error_that_is_its_own_cause_ends_the_workflow() -> None:
+    async def flow(ctx: Context) -> None:
+        try:
+            raise ValueError("x")
+        except ValueError as error:
+            raise error from error
+
+    assert isinstance(error(World(workflow(flow)).replay().outcome), ValueError)
+
+
+def test_an_error_without_a_text_can_be_caught() -> None:
+    class Mute(RuntimeError):
+        def __str__(self) -> str:
+            raise SystemExit("no text")
+
+    async def flow(ctx: Context) -> str:
+        with suppress(Mute):
+            raise Mute
+        raise Mute
+
+    assert isinstance(error(World(workflow(flow)).replay().outcome), Mute)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_whatever_a_workflow_raises_ends_only_the_workflow(kind: type[BaseException]) -> None:
+    async def flow(ctx: Context) -> None:
+        raise kind
+
+    assert isinstance(error(World(workflow(flow)).replay().outcome), kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner import App, ConflictingStart, Context, ExecutionFailed, Retry, RetryLater, Signal
+from runner import App, ConflictingStart, Context, ExecutionFailed, Retry, RetryLater, Signal, UsageError
 from runner.workers import Worker, WorkerOptions
 from tests.integration.conftest import Run
 from tests.integration.test_deliveries import until, until_sleeping
@@ -145,3 +145,44 @@ def _nothing_reaped(reap: Any) -> Any:
         return await reap(partition, 0, alive)
 
     return nothing
+
+
+async def test_thousands_of_sleeps_that_end_together_do_not_hold_up_the_others(app: App, run: Run) -> None:
+    """Linear in the number of waits: a scan of all for each would block the loop for many seconds."""
+
+    @app.workflow("wide")
+    async def wide(ctx: Context) -> int:
+        return len(await ctx.gather(*(ctx.sleep(0.2) for _ in range(4000))))
+
+    async with run(app) as fleet:
+        handle = await fleet.client.start(wide)
+        longest, ticking = 0.0, True
+        loop = asyncio.get_running_loop()
+
+        async def tick() -> None:
+            nonlocal longest
+            while ticking:
+                before = loop.time()
+                await asyncio.sleep(0.01)
+                longest = max(longest, loop.time() - before)
+
+        ticker = asyncio.create_task(tick())
+        assert await handle.result(timeout=60) == 4000
+        ticking = False
+        await ticker
+    assert longest < 3.0
+
+
+async def test_a_signal_under_an_impossible_name_is_refused(app: App, run: Run) -> None:
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> None: ...
+
+    async with run(app, workers=0, scheduler=False) as fleet:
+        handle = await fleet.client.start(flow)
+        for name in ("", "a\0", "x" * 300, "\ud800", 5):
+            with pytest.raises(UsageError, match="signal name"):
+                await fleet.client.signal(handle.id, name, 1)  # type: ignore[call-overload, arg-type]
+        with pytest.raises(UsageError):
+            await handle.signal("fine", 1, dedup_id="\ud800")
+        with pytest.raises(UsageError, match="limit"):
+            await fleet.client.executions(limit="x")  # type: ignore[arg-type]

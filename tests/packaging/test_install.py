@@ -50,6 +50,14 @@ def test_the_wheel_installs_and_its_command_runs(wheel: Path, tmp_path: Path) ->
     assert all(place.startswith(str(tmp_path)) for place in places.split())
 
 
+def test_an_app_may_live_in_a_folder_called_workers(wheel: Path, tmp_path: Path) -> None:
+    programs = install(tmp_path, wheel)
+    for folder in ("workers", "scheduler"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "orders.py").write_text("from runner import App\napp = App('shop')\n")
+        run(programs / "runner", "check", "--app", f"{folder}.orders:app", cwd=tmp_path)
+
+
 def test_every_module_imports_with_nothing_but_the_declared_dependencies(wheel: Path, tmp_path: Path) -> None:
     programs = install(tmp_path, wheel)
     walk = (
