@@ -25,14 +25,14 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def install(folder: Path, *what: str | Path) -> Path:
-    """A fresh environment with that in it; its folder of programs."""
+def install(folder: Path, *what: str | Path, interpreter: str | Path = sys.executable) -> Path:
+    """A fresh environment of that interpreter with that in it; its folder of programs."""
     programs = folder / "venv" / "bin"
     if uv := shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"):
-        run(uv, "venv", "--quiet", "--python", sys.executable, folder / "venv", cwd=folder)
+        run(uv, "venv", "--quiet", "--python", interpreter, folder / "venv", cwd=folder)
         run(uv, "pip", "install", "--quiet", "--python", programs / "python", *what, cwd=folder)
     else:
-        run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+        run(interpreter, "-m", "venv", folder / "venv", cwd=folder)
         run(programs / "python", "-m", "pip", "install", "--quiet", *what, cwd=folder)
     return programs
 
