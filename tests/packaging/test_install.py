@@ -16,6 +16,14 @@ from tests.servers import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+ORDERS = """
+from runner import App, Context
+app = App("shop")
+@app.workflow
+async def order(ctx: Context) -> None: ...
+"""
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done = subprocess.run(
@@ -54,7 +62,7 @@ def test_an_app_may_live_in_a_folder_called_workers(wheel: Path, tmp_path: Path)
     programs = install(tmp_path, wheel)
     for folder in ("workers", "scheduler"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "orders.py").write_text("from runner import App\napp = App('shop')\n")
+        (tmp_path / folder / "orders.py").write_text(ORDERS)
         run(programs / "runner", "check", "--app", f"{folder}.orders:app", cwd=tmp_path)
 
 
