@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         StepFailed,
         StepResultError,
         StepTimedOut,
+        StoreClosed,
         StoreUnavailable,
         UnawaitedCall,
         UndeclaredSignal,
@@ -65,7 +66,7 @@ _HOMES = {
         "AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart DeterminismError "
         "DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut ForeignAwait HistoryMismatch "
         "InfrastructureError JournalTooLarge MisplacedCall Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RunnerError "
-        "StepFailed StepResultError StepTimedOut StoreUnavailable UnawaitedCall UndeclaredSignal UnknownExecution "
+        "StepFailed StepResultError StepTimedOut StoreClosed StoreUnavailable UnawaitedCall UndeclaredSignal UnknownExecution "
         "UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
     "runner.handle": "Handle Outcome",
@@ -114,6 +115,7 @@ __all__ = [
     "StepFailed",
     "StepResultError",
     "StepTimedOut",
+    "StoreClosed",
     "StoreUnavailable",
     "SyncClient",
     "SyncHandle",

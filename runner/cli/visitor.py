@@ -11,7 +11,7 @@ import msgspec
 
 from runner import errors
 from runner.cli.wire import LONGEST_LINE, METHODS, Answer, Refused, address_of, door_of, line_of
-from runner.errors import ConfigError, InfrastructureError, RunnerError, StoreUnavailable
+from runner.errors import ConfigError, InfrastructureError, RunnerError, StoreClosed, StoreUnavailable
 from runner.records import (
     Execution,
     Filter,
@@ -98,7 +98,7 @@ class DoorSubscription:
         self._line = line
 
     async def next(self, timeout: float) -> str | None:
-        """The next word, or None when the time is over. Raises StoreUnavailable when the process has gone."""
+        """The next word, or None when the time is over. Raises StoreClosed when the process has gone."""
         try:
             async with asyncio.timeout(timeout):
                 word: str | None = await self._line.answer("subscribe")
@@ -167,5 +167,5 @@ def _raised(error: Refused) -> RunnerError:
     return InfrastructureError(error.message)
 
 
-def _gone(file: Path) -> StoreUnavailable:
-    return StoreUnavailable(f"the process that held {file} has gone; what was started goes on when `runner dev` runs")
+def _gone(file: Path) -> StoreClosed:
+    return StoreClosed(f"the process that held {file} has gone; what was started goes on when `runner dev` runs")
