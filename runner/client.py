@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from runner.app import App
 from runner.broker import Broker
@@ -35,7 +35,7 @@ from runner.records import (
     Status,
 )
 from runner.signals import Signal, check_signal
-from runner.starts import OnConflict, check_conflict, make_start, named_only
+from runner.starts import StartOptions, check_conflict, make_start, named_only
 from runner.store import Store
 from runner.store.factory import open_store
 from runner.transactions import Deliver, Reception, Wake
@@ -98,44 +98,23 @@ class Client:
         self,
         workflow: Workflow[None, O],
         input: None = None,
-        *,
-        id: str | None = None,
-        idempotency_key: str | None = None,
-        on_conflict: OnConflict = "return",
-        timeout: Duration | None = None,
-        delay: Duration | None = None,
-        at: datetime | None = None,
-        queue: str | None = None,
+        **options: Unpack[StartOptions],
     ) -> Handle[O]: ...
     @overload
     async def start(
         self,
         workflow: Workflow[I, O],
         input: I,
-        *,
-        id: str | None = None,
-        idempotency_key: str | None = None,
-        on_conflict: OnConflict = "return",
-        timeout: Duration | None = None,
-        delay: Duration | None = None,
-        at: datetime | None = None,
-        queue: str | None = None,
+        **options: Unpack[StartOptions],
     ) -> Handle[O]: ...
     @overload
     async def start(
         self,
         workflow: str,
         input: Any = None,
-        *,
-        id: str | None = None,
-        idempotency_key: str | None = None,
-        on_conflict: OnConflict = "return",
-        timeout: Duration | None = None,
-        delay: Duration | None = None,
-        at: datetime | None = None,
-        queue: str | None = None,
+        **options: Unpack[StartOptions],
     ) -> Handle[Any]: ...
-    async def start(self, workflow: Any, input: Any = None, **options: Any) -> Handle[Any]:
+    async def start(self, workflow: Any, input: Any = None, **options: Unpack[StartOptions]) -> Handle[Any]:
         """Start an execution; it will run, whatever becomes of this process from here on.
 
         ``id`` or ``idempotency_key``: starting again gives the same execution, without running anything, for as
@@ -190,7 +169,7 @@ class Client:
         input: I | None = None,
         *,
         wait_timeout: Duration | None = None,
-        **options: Any,
+        **options: Unpack[StartOptions],
     ) -> Outcome[O]:
         """Start and wait for the result. ``wait_timeout`` bounds the waiting, ``timeout`` the execution."""
         handle: Handle[O] = await self.start(workflow, input, **options)  # type: ignore[arg-type]

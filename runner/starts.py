@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from runner.codec import decode, digest, encode, roundtrip
 from runner.core.retry import Duration
@@ -15,6 +15,18 @@ from runner.transactions import Start, Started
 from runner.workflow import Workflow
 
 OnConflict = Literal["return", "raise"]
+
+
+class StartOptions(TypedDict, total=False):
+    """What every start takes beside workflow and input. See ``Client.start``."""
+
+    id: str | None
+    idempotency_key: str | None
+    on_conflict: OnConflict
+    timeout: Duration | None
+    delay: Duration | None
+    at: datetime | None
+    queue: str | None
 
 
 def make_start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from runner.app import App
 from runner.client import Client
@@ -13,6 +13,7 @@ from runner.core.retry import Duration
 from runner.handle import Handle, Outcome
 from runner.records import Execution, Page, Status
 from runner.signals import Signal
+from runner.starts import StartOptions
 from runner.workflow import Workflow
 
 T = TypeVar("T")
@@ -80,7 +81,9 @@ class SyncClient:
         """The result of a coroutine of the client underneath."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def start(self, workflow: Workflow[I, O] | str, input: I | None = None, **options: Any) -> SyncHandle[O]:
+    def start(
+        self, workflow: Workflow[I, O] | str, input: I | None = None, **options: Unpack[StartOptions]
+    ) -> SyncHandle[O]:
         """See ``Client.start``."""
         handle: Handle[O] = self.run(self._client.start(workflow, input, **options))  # type: ignore[arg-type]
         return SyncHandle(self, handle)
@@ -96,7 +99,7 @@ class SyncClient:
         input: I | None = None,
         *,
         wait_timeout: Duration | None = None,
-        **options: Any,
+        **options: Unpack[StartOptions],
     ) -> Outcome[O]:
         """See ``Client.start_and_wait``."""
         return self.run(self._client.start_and_wait(workflow, input, wait_timeout=wait_timeout, **options))
