@@ -76,7 +76,7 @@ def check_conflict(start: Start, started: Started, on_conflict: OnConflict) -> N
     what = f"idempotency key {start.key!r}" if start.key is not None else f"id {start.id!r}"
     if started.digest != start.digest:
         raise ConflictingStart(
-            f"{what} of workflow {start.workflow!r} belongs to an execution of another workflow or input ({start.id})",
+            f"{what} of workflow {start.workflow!r} belongs to an execution of another workflow, or with another input ({start.id})",
             execution_id=start.id,
         )
     if on_conflict == "raise":
