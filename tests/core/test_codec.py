@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from runner.codec import MAX_PAYLOAD, decode, digest, encode, roundtrip
 from runner.errors import PayloadError, PayloadTooLarge
+from tests.core.naming import named
 
 # A busy machine is slow, and that says nothing about the codec.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -124,7 +125,7 @@ def test_the_bytes_are_the_same_again(value):
         UUID(int=0),
         complex(-0.0, float("inf")),
     ],
-    ids=lambda value: ascii(value)[:30] if not isinstance(value, int) else f"{value.bit_length()} bits",
+    ids=lambda value: named(value, 30) if not isinstance(value, int) else f"{value.bit_length()} bits",
 )
 def test_corner_cases_come_back_as_they_were(value):
     again = decode(encode(value))

@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 
 from runner.codec import decode, encode, roundtrip
 from runner.errors import PayloadError
+from tests.core.naming import named
 from tests.core.test_codec import CALM
 
 T = TypeVar("T")
@@ -327,7 +328,7 @@ def strict(one, other):
         assert repr(one) == repr(other)
 
 
-@pytest.mark.parametrize(("hint", "value"), TYPED, ids=lambda it: ascii(it)[:40])
+@pytest.mark.parametrize(("hint", "value"), TYPED, ids=lambda it: named(it, 40))
 def test_a_typed_value_comes_back_as_it_was(hint, value):
     blob, again = roundtrip(value, hint)
     strict(again, value)
@@ -456,7 +457,7 @@ def local():
             "Point goes in and tuple comes out",
         ),
     ],
-    ids=lambda it: ascii(it)[:30],
+    ids=lambda it: named(it, 30),
 )
 def test_what_would_come_back_as_something_else_is_refused(value, hint, path, says):
     with pytest.raises(PayloadError, match=says) as error:
@@ -504,7 +505,7 @@ def test_a_field_whose_class_cannot_be_resolved_is_refused_by_its_path():
         ({"values": [1, "x"]}, Inner, "input.values[1]", "valid integer"),
         (5, None, "input", "NoneType is needed, got int"),
     ],
-    ids=lambda it: ascii(it)[:30],
+    ids=lambda it: named(it, 30),
 )
 def test_wrong_data_is_refused_by_its_path(plain, hint, path, says):
     with pytest.raises(PayloadError, match=says) as error:
@@ -587,7 +588,7 @@ def test_of_a_union_the_member_whose_fields_differ_least_is_taken():
         ({"id": str(UUID(int=1)), "at": NOW, "color": "red", "price": {"amount": "1.50"}, "displayName": "y"},
          Model, Model(id=UUID(int=1), at=NOW, color=Color.RED, price=MONEY, displayName="y")),
     ],
-    ids=lambda it: ascii(it)[:30],
+    ids=lambda it: named(it, 30),
 )  # fmt: skip
 def test_what_json_cannot_say_is_converted(json, hint, value):
     strict(decode(encode(json), hint), value)
