@@ -26,7 +26,6 @@ from runner.errors import (
 from runner.handle import Handle, Outcome
 from runner.ids import check_id, id_from_key
 from runner.log import Logger
-from runner.messages import Hint
 from runner.records import (
     Execution,
     Filter,
@@ -322,17 +321,13 @@ class Client:
 
     async def _publish(self, wakes: Sequence[Wake | None]) -> None:
         """Tell the workers. A publish that fails is left to the store's ready entries: nothing is lost."""
-        hints = [_hint(wake) for wake in wakes if wake is not None]
+        hints = [(wake.queue, wake.hint) for wake in wakes if wake is not None]
         if not hints:
             return
         try:
             await self.broker.publish_many(hints)
         except BrokerUnavailable as error:
             log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
-
-
-def _hint(wake: Wake) -> tuple[str, Hint]:
-    return wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq)
 
 
 def _limit(limit: object) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from runner.messages import Hint
 from runner.records import Entry, InboxItem, Status
 
 
@@ -55,6 +56,11 @@ class Wake:
     workflow: str
     version: int
     seq: int
+
+    @property
+    def hint(self) -> Hint:
+        """What tells a worker of it."""
+        return Hint(self.id, self.workflow, self.version, self.seq)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from enum import Enum
 from runner.broker import Broker
 from runner.errors import BrokerUnavailable
 from runner.log import Logger
-from runner.messages import Hint
 from runner.transactions import Wake
 
 log = Logger("runner.scheduler")
@@ -34,7 +33,7 @@ class Publisher:
         """How many were confirmed."""
         if not wakes:
             return 0
-        hints = [(wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq)) for wake in wakes]
+        hints = [(wake.queue, wake.hint) for wake in wakes]
         try:
             return await self._broker.publish_many(hints)
         except BrokerUnavailable as error:

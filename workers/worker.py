@@ -15,7 +15,6 @@ from runner.clock import boot_ms
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
 from runner.failures import said
 from runner.log import Logger
-from runner.messages import Hint
 from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
 from runner.store import Store, Subscription
@@ -277,7 +276,7 @@ class Worker:
         if wake is None:
             return
         try:
-            await self._broker.publish(wake.queue, Hint(wake.id, wake.workflow, wake.version, wake.seq))
+            await self._broker.publish(wake.queue, wake.hint)
         except BrokerUnavailable as error:
             log.warning("hint.left_to_outbox", execution_id=wake.id, error=str(error))
 
