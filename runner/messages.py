@@ -1,6 +1,7 @@
-"""The one message Runner sends to its workers: a hint that an execution may have work to do.
+"""What travels through the broker: hints to the workers, and the events that workflows emit.
 
-A hint is never state. Losing, doubling or delaying one costs time, not correctness.
+A hint is never state. Losing, doubling or delaying one costs time, not correctness. An event is the outside's: it goes
+through the outbox, at least once, under an id that is the same each time.
 """
 
 from __future__ import annotations
@@ -44,3 +45,26 @@ class Hint:
             case [int(other), *_] if other != VERSION:
                 raise MalformedHint(f"hint version {other}, this worker reads version {VERSION}")
         raise MalformedHint("not a hint: expected [version, execution id, workflow, workflow version, seq]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emission:
+    """One event, as it goes to the broker: ``payload`` is what the codec made of it.
+
+    ``id`` is derived from the execution, its run and the emit's own id: a subscriber that sees it twice has seen it.
+    """
+
+    id: str
+    event: str
+    payload: bytes
+    execution_id: str
+    workflow: str
+    at: int
+
+    def pack(self) -> bytes:
+        return bytes(msgpack.packb(astuple(self)))
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> Emission:
+        id, event, payload, execution_id, workflow, at, *_ = msgpack.unpackb(blob)
+        return cls(id=id, event=event, payload=payload, execution_id=execution_id, workflow=workflow, at=at)

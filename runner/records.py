@@ -6,8 +6,11 @@ Payloads are opaque ``bytes``, encoded once by ``runner.codec``; no store ever l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
 
 import msgpack
 
@@ -39,6 +42,7 @@ class Cause(StrEnum):
     NONE = ""
     TIMED_OUT = "timed_out"
     POISONED = "poisoned"
+    FORCED = "forced"  # by an operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +55,14 @@ class Entry:
 
     number: int
     id: str
-    kind: str  # step | sleep | signal | cancel
-    outcome: str  # ok | failed | timed_out
+    kind: str  # step | compensation | sleep | signal | ended | cancel | switch | race | patch | emit | note | child | attempt
+    outcome: str  # ok | failed | timed_out | refused
     payload: bytes
     at: int
     attempts: int = 1
     consumes: int = -1
     started_at: int = 0
+    tries: bytes = b""  # the attempts that failed before it: ``unpack_tries``
 
     def pack(self) -> bytes:
         return bytes(
@@ -72,13 +77,14 @@ class Entry:
                     self.attempts,
                     self.consumes,
                     self.started_at,
+                    self.tries,
                 )
             )
         )
 
     @classmethod
     def unpack(cls, blob: bytes) -> Entry:
-        number, id, kind, outcome, payload, at, attempts, consumes, started_at, *_ = msgpack.unpackb(blob)
+        number, id, kind, outcome, payload, at, attempts, consumes, started_at, tries, *_ = msgpack.unpackb(blob)
         return cls(
             number=number,
             id=id,
@@ -89,19 +95,48 @@ class Entry:
             attempts=attempts,
             consumes=consumes,
             started_at=started_at,
+            tries=tries,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One failed attempt of a step: by which worker, from when to when, and what it ended with."""
+
+    attempt: int
+    started_at: int
+    ended_at: int
+    worker: str
+    error: str
+
+
+def pack_tries(tries: tuple[Try, ...]) -> bytes:
+    return bytes(msgpack.packb([astuple(one) for one in tries])) if tries else b""
+
+
+def unpack_tries(blob: bytes) -> tuple[Try, ...]:
+    if not blob:
+        return ()
+    return tuple(
+        Try(attempt=attempt, started_at=started_at, ended_at=ended_at, worker=worker, error=error)
+        for attempt, started_at, ended_at, worker, error in msgpack.unpackb(blob)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """An open wait as the store holds it: its deadline (None: no deadline) is absolute."""
+    """An open wait as the store holds it: its deadline (None: no deadline) is absolute.
+
+    ``details`` is opaque to the store; of a step it holds the attempts so far and its last heartbeat.
+    """
 
     id: str
-    kind: str
-    name: str
+    kind: str  # sleep | signal | ended | step
+    name: str  # the signal's name, the execution waited for, the step's last error
     opened_at: int
     deadline: int | None
     attempts: int = 0
+    details: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +145,79 @@ class InboxItem:
 
     index: int
     at: int
-    kind: str  # signal | cancel
-    name: str
-    payload: bytes
+    kind: str  # signal | cancel | ended
+    name: str  # the signal's name, the cancel's reason, the execution that ended
+    payload: bytes  # of ``ended``: a packed Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """How an execution ended, as it reaches whoever waits for it.
+
+    ``status`` is a terminal Status, or ``unknown`` (no such execution) or ``mismatch`` (it is of
+    the workflow ``workflow``, not of the one that was asked for).
+    """
+
+    execution_id: str
+    status: str
+    workflow: str = ""
+    attempt: int = 0
+    key: str | None = None
+    cause: str = ""
+    reason: str = ""
+    result: bytes | None = None
+    error: bytes | None = None
+
+    def pack(self) -> bytes:
+        return bytes(msgpack.packb(astuple(self)))
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> Notice:
+        execution_id, status, workflow, attempt, key, cause, reason, result, error, *_ = msgpack.unpackb(blob)
+        return cls(
+            execution_id=execution_id,
+            status=status,
+            workflow=workflow,
+            attempt=attempt,
+            key=key,
+            cause=cause,
+            reason=reason,
+            result=result,
+            error=error,
+        )
+
+
+#: An audit trail's field: plain, so that both stores and every reader can show it.
+Plain = str | int | float | bool | bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of an execution's audit trail. The kinds and their fields are listed in ``runner.audit``."""
+
+    execution_id: str
+    at: int
+    kind: str
+    fields: Mapping[str, Plain] = field(default_factory=lambda: MappingProxyType({}))
+
+    def pack(self) -> bytes:
+        """Without the execution's id, which whoever keeps it knows."""
+        return bytes(msgpack.packb((self.at, self.kind, dict(self.fields))))
+
+    @classmethod
+    def unpack(cls, execution_id: str, blob: bytes) -> AuditEntry:
+        at, kind, fields = msgpack.unpackb(blob)
+        # Lua has one type for an empty list and an empty map.
+        return cls(execution_id=execution_id, at=int(at), kind=kind, fields=fields or {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildLink:
+    """A child that an execution's present run started, or that an older one left running."""
+
+    execution_id: str
+    policy: str  # cancel | abandon
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +247,16 @@ class Execution:
     cause: Cause
     reason: str  # of the cancel
     passed: str  # why a worker last passed it over
+    parent: str = ""  # the execution that started it, if any …
+    parent_run: int = 0  # … and in which of its runs
+    seed: str = ""  # what uuid and random are derived from: of a fork its origin's, otherwise its own id
+    run_at: int | None = None  # when this run began; None in the first, which begins with ``started_at``
+    timeout_ms: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    outstanding: int = 0  # compensations that are registered and have not run
+    rollback: bool = False  # reopened to run those, and nothing else
+    escaped: tuple[str, ...] = ()  # the recorded entries whose failure ended it
+    openings: int = 0  # how often an operator reopened it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +268,7 @@ class History:
     waits: tuple[Wait, ...]
     inbox: tuple[InboxItem, ...]
     now: int
+    rows: tuple[AuditEntry, ...] = ()  # what this read itself added to the audit trail (a claim does)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +304,8 @@ class Filter:
     workflow: str | None = None
     created_after: int | None = None
     created_before: int | None = None
+    attributes: tuple[tuple[str, str], ...] = ()  # name and JSON text, as in ``Start.attributes``
+    stuck: bool = False  # only what needs an operator: see ``Store.executions``
     limit: int = 20
     cursor: str | None = None
 

@@ -5,11 +5,13 @@ Moments and durations are milliseconds, moments by the store's clock; payloads a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+import msgpack
+
 from runner.messages import Hint
-from runner.records import Entry, InboxItem, Status
+from runner.records import AuditEntry, Entry, InboxItem, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +19,17 @@ class Open:
     """A wait to be opened by a commit. The store turns ``after_ms`` into a deadline, once.
 
     Exactly one of ``after_ms`` / ``until_ms`` may be given; neither: no deadline. A wait that is
-    open already keeps its deadline, except with ``replace`` (the next retry of a step).
+    open already keeps its deadline, except with ``replace`` (a step's next retry, or its heartbeat).
     """
 
     id: str
-    kind: str  # sleep | signal | retry
-    name: str = ""  # the signal's name, or the step's last error
+    kind: str  # sleep | signal | ended | step
+    name: str = ""  # the signal's name, the execution waited for, the step's last error
     after_ms: int | None = None
     until_ms: int | None = None
     attempts: int = 0
     replace: bool = False
+    details: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,27 @@ class Start:
     delay_ms: int = 0
     at_ms: int | None = None
     retention_ms: int = 7 * 24 * 3600 * 1000
+    parent: str = ""  # who hears of its end, and in which run
+    parent_run: int = 0
+    seed: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()  # name and JSON text, sorted by name
+    audit: int = 1_000  # lines that its audit trail keeps; 0: none
+    entries: tuple[Entry, ...] = ()  # a journal to begin with (a fork's)
+
+    def pack(self) -> bytes:
+        """For the outbox."""
+        row = [getattr(self, name) for name in _START_FIELDS]
+        return bytes(msgpack.packb((*row, [entry.pack() for entry in self.entries])))
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> Start:
+        *row, entries = msgpack.unpackb(blob)
+        named = dict(zip(_START_FIELDS, row, strict=True))
+        named["attributes"] = tuple((name, text) for name, text in named["attributes"])
+        return cls(**named, entries=tuple(Entry.unpack(one) for one in entries))
+
+
+_START_FIELDS = tuple(one.name for one in fields(Start) if one.name != "entries")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +99,8 @@ class Started:
     new: bool
     digest: str
     wake: Wake | None
+    parcels: tuple[Parcel, ...] = ()
+    rows: tuple[AuditEntry, ...] = ()
 
 
 class Refusal(StrEnum):
@@ -98,6 +124,16 @@ class Complete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail:
+    """``escaped``: the recorded entries whose failure it was; an operator's retry tries them again."""
+
+    error: bytes
+    escaped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailCompensation:
+    """A compensation failed for good: ends ``compensation_failed``, also while cancelling."""
+
     error: bytes
 
 
@@ -115,18 +151,51 @@ class RetryAttempt:
     drop: tuple[str, ...] = ()
 
 
-End = Suspend | Complete | Fail | EndCancelled | RetryAttempt
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinueAsNew:
+    """Begin the next run with ``input``: an empty journal, and of the inbox the items ``keep`` (by index) and all unseen."""
+
+    input: bytes
+    keep: tuple[int, ...] = ()
+
+
+End = Suspend | Complete | Fail | FailCompensation | EndCancelled | RetryAttempt | ContinueAsNew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """Something on its way to another execution; applied idempotently under ``request``."""
+    """Something on its way to another partition or to the broker; applied idempotently under ``request``.
+
+    ``start``: payload is a packed Start. ``signal``, ``cancel``, ``ended``: an item for the target's inbox (a cancel leaves
+    a tombstone where the target has not been started yet; ``run``: only for this run of the
+    target, 0 for any). ``follow``: payload is a packed Follow. ``emit``: target is the event's name, payload what the
+    broker is to carry.
+    """
 
     target: str
     request: str
-    kind: str
-    name: str
-    payload: bytes
+    kind: str  # start | signal | cancel | ended | follow | emit
+    name: str = ""
+    payload: bytes = b""
+    run: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """``waiter`` (in its run ``run``) wants to hear of the end of ``target``, which it takes for a ``workflow``."""
+
+    target: str
+    waiter: str
+    run: int
+    workflow: str
+
+    def pack(self) -> bytes:
+        return bytes(msgpack.packb((self.target, self.waiter, self.run, self.workflow)))
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> Follow:
+        target, waiter, run, workflow = msgpack.unpackb(blob)
+        return cls(target=target, waiter=waiter, run=run, workflow=workflow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +215,10 @@ class Commit:
     opens: tuple[Open, ...] = ()
     closes: tuple[str, ...] = ()
     outgoing: tuple[Outgoing, ...] = ()
+    children: tuple[tuple[str, str], ...] = ()  # started by this commit: id, and "cancel" or "abandon" at our end
+    attributes: tuple[tuple[str, str], ...] = ()  # to be set; others stay
+    outstanding: int = 0  # compensations registered and not run, as of this commit
+    audit: tuple[AuditEntry, ...] = ()
     end: End | None = None
 
 
@@ -155,7 +228,8 @@ class Committed:
 
     ``released``: the turn has ended and the lease is given back; ``status`` is then the new one.
     Not released although an end was asked: a suspension that was refused, because ``news`` came or
-    a deadline passed; the entries and waits are stored, the lease goes on.
+    a deadline passed; the entries and waits are stored, the lease goes on. ``wake`` is set when the next run is
+    ready. ``parcels``: what this commit put into the outbox; empty in the answer to a repeat (the scheduler has them).
     """
 
     now: int
@@ -163,17 +237,26 @@ class Committed:
     status: Status
     deadlines: dict[str, int | None] = field(default_factory=dict)  # of the waits in ``opens``
     news: tuple[InboxItem, ...] = ()  # all that lies behind ``seen``
+    wake: Wake | None = None
+    parcels: tuple[Parcel, ...] = ()
+    rows: tuple[AuditEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliver:
-    """Append to an execution's inbox. ``request`` makes a repeat recognisable."""
+    """Append to an execution's inbox. ``request`` makes a repeat recognisable.
+
+    ``run``: only for this run (0: for any). ``tombstone``: a cancel of an execution that is not there yet is
+    remembered, and ends it when it is started.
+    """
 
     id: str
     request: str
-    kind: str  # signal | cancel
+    kind: str  # signal | cancel | ended
     name: str
     payload: bytes
+    run: int = 0
+    tombstone: bool = False
 
 
 class Reception(StrEnum):
@@ -190,6 +273,52 @@ class Delivered:
 
     reception: Reception
     wake: Wake | None = None
+    parcels: tuple[Parcel, ...] = ()
+    rows: tuple[AuditEntry, ...] = ()
+
+
+class Action(StrEnum):
+    """What an operator does to an execution."""
+
+    RETRY = "retry"  # reopen a failed one, without the entries ``drop``
+    ROLLBACK = "rollback"  # reopen one to run its outstanding compensations, without the entries ``drop``
+    RECORD = "record"  # put ``entry`` into the journal, in the place of one of the same id
+    HURRY = "hurry"  # end the pauses before retries: the execution's own, and those of the steps ``hurry``
+    FORCE_FAIL = "force_fail"  # end it as failed, with ``error``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operate:
+    """What an operator asks. ``entries`` is how many journal entries the decision was based on (None: any number)."""
+
+    id: str
+    request: str
+    action: Action
+    actor: str
+    entries: int | None = None
+    entry: Entry | None = None
+    drop: tuple[str, ...] = ()
+    hurry: tuple[str, ...] = ()
+    error: bytes = b""
+    audit: AuditEntry | None = None
+
+
+class Verdict(StrEnum):
+    """What became of an operator's action."""
+
+    DONE = "done"  # also the answer to a repeat of the same request
+    UNKNOWN = "unknown"
+    REFUSED = "refused"  # the execution's status does not allow it
+    CHANGED = "changed"  # the journal is not as it was: look again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operated:
+    verdict: Verdict
+    status: Status | None = None
+    wake: Wake | None = None
+    parcels: tuple[Parcel, ...] = ()
+    rows: tuple[AuditEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +343,8 @@ class Woken:
     wakes: tuple[Wake, ...]
     next_at: int | None
     now: int
+    parcels: tuple[Parcel, ...] = ()
+    rows: tuple[AuditEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +364,8 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """An outbox entry with its place, so that it can be removed when it has been applied."""
+    """An outbox entry with its partition and place, so that it can be removed when it has been applied."""
 
     place: str
     outgoing: Outgoing
+    partition: int = 0

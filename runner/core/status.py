@@ -28,6 +28,10 @@ class Move(StrEnum):
     TIME_OUT = "time_out"  # its own deadline passed
     POISON = "poison"  # it took too many workers with it
     END_CANCELLED = "end_cancelled"
+    FAIL_COMPENSATION = "fail_compensation"  # what it had done cannot be undone
+    CONTINUE = "continue"  # the next run begins
+    FORCE_FAIL = "force_fail"  # an operator ends it
+    REOPEN = "reopen"  # an operator has it tried again
 
 
 _P, _R, _S, _T, _C = Status.PENDING, Status.RUNNING, Status.SLEEPING, Status.RETRYING, Status.CANCELLING
@@ -35,6 +39,7 @@ _WAITING: Mapping[Move, Status] = {
     Move.CLAIM: _R,
     Move.CANCEL: _C,
     Move.TIME_OUT: Status.FAILED,
+    Move.FORCE_FAIL: Status.FAILED,
 }
 
 TRANSITIONS: Mapping[Status, Mapping[Move, Status]] = MappingProxyType(
@@ -53,6 +58,9 @@ TRANSITIONS: Mapping[Status, Mapping[Move, Status]] = MappingProxyType(
             Move.TIME_OUT: Status.FAILED,
             Move.POISON: Status.FAILED,
             Move.END_CANCELLED: Status.CANCELLED,
+            Move.FAIL_COMPENSATION: Status.COMPENSATION_FAILED,
+            Move.CONTINUE: Status.PENDING,
+            Move.FORCE_FAIL: Status.FAILED,
         },
         # Once asked to end, an execution ends as cancelled, whatever its code does then.
         _C: {
@@ -66,11 +74,15 @@ TRANSITIONS: Mapping[Status, Mapping[Move, Status]] = MappingProxyType(
             Move.TIME_OUT: Status.CANCELLED,
             Move.END_CANCELLED: Status.CANCELLED,
             Move.POISON: Status.FAILED,
+            Move.FAIL_COMPENSATION: Status.COMPENSATION_FAILED,
+            Move.CONTINUE: _C,
+            Move.FORCE_FAIL: Status.FAILED,
         },
+        # Terminal: only an operator leads out of these.
         Status.COMPLETED: {},
-        Status.FAILED: {},
-        Status.COMPENSATION_FAILED: {},
-        Status.CANCELLED: {},
+        Status.FAILED: {Move.REOPEN: _P},
+        Status.COMPENSATION_FAILED: {Move.REOPEN: _P},
+        Status.CANCELLED: {Move.REOPEN: _P},
     }
 )
 

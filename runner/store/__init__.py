@@ -2,6 +2,18 @@
 
 Every method that writes is one atomic change and safe to repeat: a caller that got no answer asks
 again with the same arguments and gets the answer it missed. All time is the store's own clock.
+
+Every end, whoever brings it about (a turn, time, an operator, a cancel before the first claim), does the same: it
+puts into the outbox an ``ended`` notice for the parent and for everybody who follows the execution (request
+``ended:<id>:<openings>``), and a ``cancel`` for each child that was started under the policy ``cancel`` and is
+not known to have ended (request ``cancel:<id>:<openings>``, reason "its parent <id> has ended").
+Writes answer with the ``parcels`` that they put into the outbox, so that whoever caused them relays
+them at once, and with the ``rows`` they added to audit trails (also of executions that keep none: ``audit`` 0).
+A repeat answers with neither.
+
+The store's own audit rows: ``created`` (workflow, version, parent), ``status`` (from, to, worker at a claim, cause at an
+end), ``delivered`` (kind, name: a signal or a notice), ``cancel`` (reason), ``operator`` (action, actor, and what
+``Operate.audit`` brings); a commit adds the rows it is given, before the change of status that it leads to.
 Methods raise ``StoreUnavailable`` when no answer came (what was asked may have happened), its subclass
 ``StoreClosed`` once the store was closed, and ``Overloaded`` where new work is refused because it is full.
 """
@@ -13,6 +25,8 @@ from typing import Protocol
 from zlib import crc32
 
 from runner.records import (
+    AuditEntry,
+    ChildLink,
     Execution,
     Filter,
     History,
@@ -25,7 +39,10 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    Follow,
     Lease,
+    Operate,
+    Operated,
     Overdue,
     Parcel,
     Refusal,
@@ -105,7 +122,10 @@ class Store(Protocol):
         request is left as it is and answered with its digest. A new one is ``pending`` and ready
         at once (GRACE_MS before the scheduler looks), or at its time when it is delayed: then it has
         a timer and no wake. Its deadline is ``timeout_ms`` after that moment; while nobody owns it, a
-        timer stands at the deadline too. Raises Overloaded when the store is full.
+        timer stands at the deadline too. ``entries`` become its journal. ``parent`` hears of its end: also when
+        the id was there before, under another request; when that one has ended already, the notice is
+        put into the outbox here. Where a cancel's tombstone lies, the execution is created and ended as
+        cancelled. Raises Overloaded when the store is full (one with a parent is running work, and never refused).
         """
         ...
 
@@ -126,7 +146,8 @@ class Store(Protocol):
         Checks first, then writes: entries are recorded exactly as given, ``at`` included: what the
         turn's code has seen must be what a replay sees (a wait of the same id is closed by its
         entry), waits opened with deadlines by the store's clock, ``closes`` closed, ``outgoing`` put
-        into the outbox, the lease extended by ``lease_ms``. An entry is progress: crashes are counted
+        into the outbox, ``children`` remembered, ``attributes`` set and indexed, the lease extended by ``lease_ms``.
+        An entry is progress: crashes are counted
         anew, so that only those in a row can poison. Then the end, when one is asked:
 
         * Suspend: refused while the inbox is longer than ``seen``, or a wait's deadline has passed; then
@@ -138,9 +159,15 @@ class Store(Protocol):
           cancelled; but Complete wins over a cancel that lies behind ``seen``. (An end as cancelled
           has no cause, whatever brought it about.) Only what completed has a result, and no error;
           otherwise the record keeps the error of the last Fail or RetryAttempt, whatever it came to.
+        * Fail keeps ``escaped`` in the record, for an operator's retry.
+        * FailCompensation: ends compensation_failed, also while cancelling; the record keeps its error.
         * RetryAttempt: forget the entries ``drop``, attempt + 1, all waits closed, retrying, timer at
           ``after_ms`` (not later than the execution's deadline). While cancelling it ends as
           cancelled; with a cancel not yet seen it is refused as a suspension is.
+        * ContinueAsNew: run + 1, attempt 1, the new input, ``run_at`` now, no entries, no waits, outstanding 0; the
+          inbox is what ``keep`` names and what lies behind ``seen``, in its order and renumbered from 0 (a
+          cancel among it stays the cancel; ``ended`` notices are dropped); seen requests, attributes, followers and
+          children that have not ended stay. Ready at once (``wake``): pending, or still cancelling.
 
         An execution that suspends or retries with its deadline passed ends as timed out.
         The same commit again (same nonce and count) writes nothing twice and answers alike, also
@@ -171,7 +198,41 @@ class Store(Protocol):
         A signal does not shorten a delayed start nor the delay before a retry: it is stored, no wake.
         A cancel's ``name`` is its reason. A cancel of an execution that was never claimed ends it
         here and now; otherwise it makes it ``cancelling``; a second cancel has no effect (the first
-        reason stays). A signal is refused with Overloaded when the store is full, a cancel never.
+        reason stays). A cancel with ``tombstone`` of an unknown execution is kept for the namespace's default
+        retention (7 days) and answered DELIVERED. An ``ended`` notice marks the child it is about as ended, also
+        when it comes for another ``run`` than the present one, and is then dropped (TERMINAL).
+        A signal is refused with Overloaded when the store is full, a cancel and a notice never.
+        """
+        ...
+
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+        """Have the end of ``target`` told to ``waiter``: an ``ended`` notice in its inbox, through the outbox.
+
+        At once, and as a parcel in the answer, when the target has ended, is unknown (status ``unknown``) or is of another
+        workflow (``mismatch``). These carry the request ``ended:<target>:<openings>`` too (0 for an unknown one; a
+        mismatch ``mismatch:<target>:<workflow>``). Idempotent. A purge of the target forgets its followers.
+        """
+        ...
+
+    async def operate(self, operate: Operate) -> Operated:
+        """What an operator does, whoever owns the execution: a lease in the way is taken away (no crash counted).
+
+        The owner is told, and finds its lease lost. A repeat of the same ``request`` answers DONE. Checked before
+        anything is written: ``entries`` against the journal's length (CHANGED), the status (REFUSED):
+
+        * RETRY: of failed only. Reopened: pending and ready, openings + 1, attempt 1, crashes 0, without the entries
+          ``drop``, error, cause and ``escaped`` cleared, its retention taken back, a fresh deadline when it has a
+          timeout. Followers and the parent stay: they are told of the next end too.
+        * ROLLBACK: of failed, compensation_failed and cancelled, while ``outstanding`` > 0. Reopened alike,
+          with ``rollback`` set and no deadline.
+        * RECORD: of anything but completed, cancelled and compensation_failed. ``entry`` replaces the one of its id,
+          which keeps its number; a new one gets the next number. Its wait is closed. A live execution becomes ready
+          (a running one is pending then, others keep their status), a failed one stays failed, without what
+          ``escaped`` said of the entry.
+        * HURRY: of live ones. A retrying execution becomes ready; the waits ``hurry`` are due now.
+        * FORCE_FAIL: of live ones. Ends failed, cause ``forced``.
+
+        ``audit`` is added to the trail as it is.
         """
         ...
 
@@ -240,7 +301,20 @@ class Store(Protocol):
         ...
 
     async def executions(self, filter: Filter) -> Page:
-        """One page, newest first; the cursor of a page leads to the next. Cost does not grow with what is not shown."""
+        """One page, newest first; the cursor of a page leads to the next. Cost does not grow with what is not shown.
+
+        Of several attributes one is looked up in its index, the others are compared. ``stuck``: what needs an operator:
+        compensation_failed, and what ended failed, or cancelled by its deadline, a crash limit or an operator, while
+        compensations were outstanding.
+        """
+        ...
+
+    async def audit(self, id: str) -> tuple[AuditEntry, ...]:
+        """The audit trail, oldest first: the last ``Start.audit`` lines (a little more may be kept). It outlives runs."""
+        ...
+
+    async def children(self, id: str) -> tuple[ChildLink, ...]:
+        """The children started by the present run, and those of older runs that have not ended; by id."""
         ...
 
     async def now(self) -> int:
