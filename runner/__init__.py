@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runner.context import Context
     from runner.core.retry import Retry
     from runner.errors import (
+        AlreadyEnded,
         AppNotFound,
         BrokerUnavailable,
         Cancelled,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
         InfrastructureError,
         JournalTooLarge,
         MisplacedCall,
+        NoBranchMatched,
+        NotRetryable,
+        OperatorFailed,
         Overloaded,
         PayloadError,
         PayloadTooLarge,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
         UnawaitedCall,
         UndeclaredSignal,
         UnknownExecution,
+        UnknownStep,
         UnknownWorkflow,
         UsageError,
         WaitTimeout,
@@ -63,11 +68,12 @@ _HOMES = {
     "runner.context": "Context",
     "runner.core.retry": "Retry",
     "runner.errors": (
-        "AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart DeterminismError "
-        "DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut ForeignAwait HistoryMismatch "
-        "InfrastructureError JournalTooLarge MisplacedCall Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RunnerError "
-        "StepFailed StepResultError StepTimedOut StoreClosed StoreUnavailable UnawaitedCall UndeclaredSignal UnknownExecution "
-        "UnknownWorkflow UsageError WaitTimeout WorkflowError"
+        "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart "
+        "DeterminismError DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut "
+        "ForeignAwait HistoryMismatch InfrastructureError JournalTooLarge MisplacedCall NoBranchMatched "
+        "NotRetryable OperatorFailed Overloaded PayloadError PayloadTooLarge ReservedId RetryLater "
+        "RunnerError StepFailed StepResultError StepTimedOut StoreClosed StoreUnavailable UnawaitedCall "
+        "UndeclaredSignal UnknownExecution UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
     "runner.handle": "Handle Outcome",
     "runner.records": "Execution Status",
@@ -79,6 +85,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AlreadyEnded",
     "App",
     "AppNotFound",
     "BrokerUnavailable",
@@ -102,6 +109,9 @@ __all__ = [
     "InfrastructureError",
     "JournalTooLarge",
     "MisplacedCall",
+    "NoBranchMatched",
+    "NotRetryable",
+    "OperatorFailed",
     "Outcome",
     "Overloaded",
     "PayloadError",
@@ -123,6 +133,7 @@ __all__ = [
     "UnawaitedCall",
     "UndeclaredSignal",
     "UnknownExecution",
+    "UnknownStep",
     "UnknownWorkflow",
     "UsageError",
     "WaitTimeout",

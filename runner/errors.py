@@ -8,6 +8,9 @@ RunnerError
 │   ├── UnknownExecution        no such execution in this namespace
 │   ├── UndeclaredSignal        the workflow's contract does not list this signal
 │   ├── ConflictingStart        the id or idempotency key belongs to another start
+│   ├── NotRetryable            an operator's retry of what cannot be tried again
+│   ├── AlreadyEnded            … or an action on what has ended
+│   ├── UnknownStep             … or on a step that the execution does not have
 │   ├── MisplacedCall           a ``ctx`` call outside the workflow function
 │   └── PayloadError            a value that cannot be stored, with the path inside it
 │       └── PayloadTooLarge     … because of its size
@@ -15,6 +18,8 @@ RunnerError
 │   ├── StepFailed              a step failed for good
 │   │   ├── StepTimedOut        … because its last attempt ran over its timeout
 │   │   └── StepResultError     … because its result cannot be stored
+│   ├── NoBranchMatched         a switch without a case that fits, and without a default
+│   ├── OperatorFailed          an operator ended the execution
 │   ├── JournalTooLarge         more recorded entries than one run may have
 │   ├── DeterminismError        code that cannot be replayed
 │   │   ├── DuplicateId · ReservedId · ForeignAwait · UnawaitedCall
@@ -71,6 +76,18 @@ class ConflictingStart(UsageError):
         self.execution_id = execution_id
 
 
+class NotRetryable(UsageError):
+    """An operator asked to try again what cannot be: the message says the status and what can be done instead."""
+
+
+class AlreadyEnded(UsageError):
+    """An operator's action needs an execution that is under way, and this one has ended."""
+
+
+class UnknownStep(UsageError):
+    """The execution has no step of this id in a state that the action needs; the message names the steps there are."""
+
+
 class MisplacedCall(UsageError):
     """A ``ctx`` call was made where no workflow code runs (inside a step, after the turn)."""
 
@@ -115,6 +132,14 @@ class StepResultError(StepFailed):
     """The step's result does not survive the codec: names step, type and cure."""
 
 
+class NoBranchMatched(WorkflowError):
+    """No case of a switch fits its value, and it has no default."""
+
+
+class OperatorFailed(WorkflowError):
+    """An operator ended the execution; the message is the operator's reason."""
+
+
 class JournalTooLarge(WorkflowError):
     """The run has recorded as much as one run may: every replay reads all of it."""
 
@@ -144,7 +169,10 @@ class HistoryMismatch(DeterminismError):
 
 
 class ExecutionEnded(WorkflowError):
-    """An execution that was waited for ended without a result."""
+    """An execution that was waited for ended without a result.
+
+    ``type`` names the class of the error that ended it, ``step`` the step whose failure it was; both empty if none was.
+    """
 
     def __init__(
         self,
@@ -155,6 +183,7 @@ class ExecutionEnded(WorkflowError):
         attempt: int = 0,
         key: str | None = None,
         type: str = "",
+        step: str = "",
     ) -> None:
         super().__init__(message)
         self.execution_id = execution_id
@@ -162,10 +191,11 @@ class ExecutionEnded(WorkflowError):
         self.attempt = attempt
         self.key = key
         self.type = type
+        self.step = step
 
 
 class ExecutionFailed(ExecutionEnded):
-    """It failed: ``type`` names the class of the error that ended it, ``__cause__`` is that error."""
+    """It failed: ``__cause__`` is the error that ended it, where its class is known here."""
 
 
 class ExecutionCancelled(ExecutionEnded):
@@ -177,7 +207,7 @@ class ExecutionTimedOut(ExecutionEnded):
 
 
 class CompensationFailed(ExecutionEnded):
-    """A compensation failed for good."""
+    """A compensation failed for good: ``step`` names it. What it should have undone stays for an operator."""
 
 
 class InfrastructureError(RunnerError):
