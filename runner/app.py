@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from runner.codec import resolve_hints
 from runner.context import Context
+from runner.core.options import StepOptions, mark_step
 from runner.core.retry import ONCE, Duration, Retry
 from runner.durations import to_ms
 from runner.errors import UnknownWorkflow, UsageError, qualified_name
 from runner.ids import check_name, check_queue
 from runner.signals import Signal
-from runner.workflow import StepOptions, Workflow, mark_step
+from runner.workflow import Workflow
 
 if TYPE_CHECKING:
     from runner.client import Client

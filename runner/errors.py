@@ -140,6 +140,10 @@ class OperatorFailed(WorkflowError):
     """An operator ended the execution; the message is the operator's reason."""
 
 
+class RolledBack(WorkflowError):
+    """How an execution ends whose outstanding compensations an operator had run."""
+
+
 class JournalTooLarge(WorkflowError):
     """The run has recorded as much as one run may: every replay reads all of it."""
 

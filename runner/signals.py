@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
 
@@ -9,6 +10,8 @@ from runner.errors import UsageError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_EVENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 
 
 def check_signal(name: object) -> str:
@@ -47,3 +50,30 @@ class Signal(Readable[T]):
 @dataclass(frozen=True, slots=True)
 class TimedOut:
     """What a wait with a timeout gives when nothing came in time."""
+
+
+class Event(Generic[T]):
+    """Something that workflows tell the world: ``shipped = Event[Parcel]("order.shipped")``.
+
+    Published by ``ctx.emit``: at least once, under an id that is the same each time. ``@app.on(shipped)`` subscribes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_event(name)
+
+    @property
+    def payload_type(self) -> Any:
+        """The type in the brackets; Any without brackets. Read when asked for, as a signal's is."""
+        return next(iter(get_args(getattr(self, "__orig_class__", None))), Any)
+
+    def __repr__(self) -> str:
+        return f"Event({self.name!r})"
+
+
+def check_event(name: object) -> str:
+    """Returns ``name``. Raises UsageError when it cannot be an event's: it is a routing key of AMQP too."""
+    if isinstance(name, str) and _EVENT_NAME.fullmatch(name):
+        return name
+    raise UsageError(
+        f"event name {name!r:.220}: 1 to 200 of the characters A-Z a-z 0-9 . _ : - are needed, the first a letter or digit"
+    )

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from runner.errors import MisplacedCall
+import msgpack
+
+from runner.codec import encode
+from runner.errors import MisplacedCall, UsageError
+from runner.records import Try, pack_tries, unpack_tries
+
+#: Failed attempts of one step that are kept: the latest.
+MAX_TRIES = 20
 
 
 class CancelToken:
@@ -30,20 +39,80 @@ class CancelToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """What is known of a step that has no result yet: kept in the details of its wait."""
+
+    first_at: int = 0  # when its first attempt began
+    tries: tuple[Try, ...] = ()  # the attempts that failed
+    beat: bytes = b""  # the details of the last heartbeat, as the codec made them
+    done: float | None = None  # of the last progress …
+    total: float | None = None
+
+    def failed(self, one: Try) -> StepState:
+        return replace(self, tries=(*self.tries, one)[-MAX_TRIES:])
+
+    def pack(self) -> bytes:
+        return bytes(msgpack.packb((self.first_at, pack_tries(self.tries), self.beat, self.done, self.total)))
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> StepState:
+        if not blob:
+            return cls()
+        first_at, tries, beat, done, total, *_ = msgpack.unpackb(blob)
+        return cls(first_at=first_at, tries=unpack_tries(tries), beat=beat, done=done, total=total)
+
+
+class Pulse:
+    """The latest that a running body has said of itself; told from any thread."""
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self.beat: bytes | None = None
+        self.progress: tuple[float, float | None] | None = None
+        self._told = told
+
+    def beats(self, details: bytes) -> None:
+        self.beat = details
+        self._told()
+
+    def moves(self, done: float, total: float | None) -> None:
+        self.progress = (done, total)
+        self._told()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentStep:
-    """The step that is running, as its body sees it."""
+    """The step that is running, as its body sees it.
+
+    ``details`` is what the last heartbeat of a former attempt said, None where none did.
+    """
 
     execution_id: str
     workflow: str
     run: int
     id: str
     attempt: int
+    details: Any = None
     cancelled: CancelToken = field(default_factory=CancelToken)
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt and every replay of this step in this run, and for nothing else."""
         return f"{self.execution_id}/{self.run}/{self.id}"
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Say how far it is: ``details`` (anything a step may return) is what the next attempt gets, should there be one.
+
+        Stored within about a second, the latest wins; it extends no lease and no timeout, the worker sees to those.
+        Raises PayloadError for details that cannot be stored. From any thread.
+        """
+        self.pulse.beats(encode(details, what=f"heartbeat of step {self.id!r}"))
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Show how much is done (of ``total``, where that is known) to whoever looks at the execution."""
+        if not isinstance(done, int | float) or not isinstance(total, int | float | None):
+            raise UsageError(f"progress({done!r}, {total!r}): numbers are needed")
+        self.pulse.moves(done, total)
 
 
 _current: ContextVar[CurrentStep] = ContextVar("runner_current_step")

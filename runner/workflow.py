@@ -1,4 +1,4 @@
-"""What an app registers: workflows and the options of its steps."""
+"""What an app registers: a workflow with its options."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from runner.core.retry import ONCE, Retry
+from runner.core.retry import Retry
 
 if TYPE_CHECKING:
     from runner.context import Context
 
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
-
-_STEP = "__runner_step__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +33,8 @@ class Workflow(Generic[I, O]):
     max_attempts: int = 3
     retry: Retry = field(default_factory=Retry)
     retention_ms: int = 7 * 24 * 3600 * 1000
+    attributes: tuple[tuple[str, str], ...] = ()  # that every execution begins with: name and JSON text
+    audit: int = 1_000  # lines that each execution's audit trail keeps
 
     def __call__(self, ctx: Context, *args: Any) -> Awaitable[O]:
         return self.fn(ctx, *args)
@@ -50,21 +50,3 @@ class Workflow(Generic[I, O]):
     def payload_type(self, signal: str) -> Any:
         """The declared type of a signal's payload; Any when it is not declared."""
         return (self.signals or {}).get(signal, Any)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepOptions:
-    """What ``@app.step`` says about a function; ``.options()`` at the call overrides it."""
-
-    retry: Retry = ONCE
-    timeout_ms: int | None = None
-
-
-def mark_step(fn: Callable[..., Any], options: StepOptions) -> None:
-    setattr(fn, _STEP, options)
-
-
-def step_options(fn: Callable[..., Any]) -> StepOptions:
-    """The options a callable was registered with; those of a plain callable: one attempt, no timeout."""
-    found = getattr(fn, _STEP, None) or getattr(getattr(fn, "func", None), _STEP, None)
-    return found if isinstance(found, StepOptions) else StepOptions()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from runner.codec import roundtrip
-from runner.core.replay import Outcome, Raised, Returned
-from runner.errors import DeterminismError, HistoryMismatch, UsageError
+from runner.core.branches import Raised, Returned
+from runner.core.replay import Continued, Outcome, RollbackFailed
+from runner.errors import DeterminismError, HistoryMismatch, RolledBack, UsageError
 from runner.failures import Failure
-from runner.records import Execution
+from runner.records import Entry, Execution
 from runner.transactions import (
     Complete,
+    ContinueAsNew,
     End,
     EndCancelled,
     Fail,
+    FailCompensation,
     RetryAttempt,
 )
 from runner.workflow import Workflow
@@ -28,29 +31,62 @@ class Park:
     reason: str
 
 
-def ending_of(
-    outcome: Outcome,
-    *,
-    workflow: Workflow[Any, Any],
-    execution: Execution,
-    cancelled: bool,
-    errors: Mapping[str, type[BaseException]],
-    chance: float,
-) -> End | Park:
-    """What to commit for an outcome. ``chance`` in [0, 1) spreads the pause before another attempt."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What decides, beside the outcome. ``chance`` in [0, 1) spreads the pause before another attempt."""
+
+    workflow: Workflow[Any, Any]
+    execution: Execution
+    errors: Mapping[str, type[BaseException]]
+    cancelled: bool
+    rolled_back: bool  # a rollback is recorded: the failure that led to it is final
+    unread: tuple[int, ...]  # signals that no wait has consumed
+    now: int
+    chance: float
+
+
+def ending_of(outcome: Outcome, at: Situation) -> End | Park:
+    """What to commit for an outcome."""
     match outcome:
         case Raised(HistoryMismatch() as error):
             return Park(str(error))
-        case _ if cancelled:
+        case RollbackFailed(error):
+            return FailCompensation(error=_packed(error, at))
+        case _ if at.cancelled:
             return EndCancelled()
+        case _ if at.execution.rollback:
+            return Fail(error=_packed(RolledBack("an operator had its compensations run: all of them are done"), at))
+        case Continued(input):
+            return ContinueAsNew(input=input, keep=at.unread)
         case Returned(value):
-            return _completed(value, workflow, errors)
-        case Raised(error, entry):
-            failure = Failure.of(error, known=errors, attempts=execution.attempt).pack()
-            if _final(error) or not _again(workflow, execution, error):
-                return Fail(error=failure)
-            after_ms = workflow.retry.delay_ms(execution.attempt, chance)
-            return RetryAttempt(after_ms=after_ms, error=failure, drop=() if entry is None else (entry,))
+            return _completed(value, at.workflow, at.errors)
+        case Raised(error, entries):
+            return _failed(error, entries, at)
+
+
+def _failed(error: BaseException, entries: tuple[str, ...], at: Situation) -> End:
+    failure = _packed(error, at)
+    after_ms = at.workflow.retry.delay_ms(at.execution.attempt, at.chance)
+    if _final(error) or at.rolled_back or not _again(at, error, after_ms):
+        return Fail(error=failure, escaped=entries)
+    return RetryAttempt(after_ms=after_ms, error=failure, drop=entries)
+
+
+def _packed(error: BaseException, at: Situation) -> bytes:
+    return Failure.of(error, known=at.errors, attempts=at.execution.attempt).pack()
+
+
+def with_later_sleeps(drop: tuple[str, ...], entries: Iterable[Entry]) -> tuple[str, ...]:
+    """What is tried again, with the unnamed sleeps that followed it.
+
+    Their names are places in the code: where the next attempt goes another way, one of the same name is another sleep.
+    """
+    all_entries = list(entries)
+    since = min((entry.number for entry in all_entries if entry.id in drop), default=None)
+    if since is None:
+        return drop
+    later = (one.id for one in all_entries if one.number > since and one.kind == "sleep" and one.id.startswith("__"))
+    return (*drop, *later)
 
 
 def _completed(value: Any, workflow: Workflow[Any, Any], errors: Mapping[str, type[BaseException]]) -> End:
@@ -66,5 +102,11 @@ def _final(error: BaseException) -> bool:
     return isinstance(error, DeterminismError | UsageError)
 
 
-def _again(workflow: Workflow[Any, Any], execution: Execution, error: BaseException) -> bool:
-    return execution.attempt < workflow.max_attempts and not isinstance(error, workflow.retry.non_retryable)
+def _again(at: Situation, error: BaseException, after_ms: int) -> bool:
+    retry, execution = at.workflow.retry, at.execution
+    elapsed_ms = at.now - (execution.started_at or execution.created_at)
+    return (
+        execution.attempt < at.workflow.max_attempts
+        and not isinstance(error, retry.non_retryable)
+        and not retry.gives_up(elapsed_ms + after_ms)
+    )

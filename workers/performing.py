@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from runner.codec import decode
 from runner.core.commands import Opened, Step
 from runner.records import Execution
-from runner.step import CurrentStep
+from runner.step import CurrentStep, Pulse
 from runner.workers.steps import Attempt, StepRunner
 
 #: A body that was cancelled has this long to see to it, in seconds; then it is left behind.
@@ -44,6 +45,7 @@ class Performing:
         self._execution = execution
         self._on_end = on_end
         self._running: dict[str, Running] = {}
+        self.pulses: dict[str, Running] = {}  # of the bodies that have said something new of themselves
 
     def __contains__(self, id: str) -> bool:
         return id in self._running
@@ -51,11 +53,18 @@ class Performing:
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, opened: Opened, command: Step, *, attempt: int, now: int) -> None:
-        """Call the step's body, as attempt number ``attempt``."""
+    def start(self, opened: Opened, command: Step, *, attempt: int, now: int, beat: bytes = b"") -> None:
+        """Call the step's body, as attempt number ``attempt``; ``beat`` is the last heartbeat of a former one."""
         execution = self._execution
+        loop = asyncio.get_running_loop()
         step = CurrentStep(
-            execution_id=execution.id, workflow=execution.workflow, run=execution.run, id=opened.id, attempt=attempt
+            execution_id=execution.id,
+            workflow=execution.workflow,
+            run=execution.run,
+            id=opened.id,
+            attempt=attempt,
+            details=decode(beat, what="heartbeat") if beat else None,
+            pulse=Pulse(lambda: loop.call_soon_threadsafe(self._felt, opened.id)),
         )
 
         def permitted() -> bool:
@@ -68,6 +77,11 @@ class Performing:
         body.add_done_callback(lambda _: self._on_end())
         self._running[opened.id] = Running(opened=opened, step=step, started_at=now, body=body)
 
+    def _felt(self, id: str) -> None:
+        if id in self._running:
+            self.pulses[id] = self._running[id]
+            self._on_end()
+
     def keep(self, ids: Collection[str]) -> None:
         """Stop every other step: its branch has ended, nobody wants its result."""
         for id in [id for id in self._running if id not in ids]:
@@ -77,6 +91,7 @@ class Performing:
         """The attempts that have ended since the last call, in the order in which they were started."""
         for id in [id for id, running in self._running.items() if running.body.done()]:
             running = self._running.pop(id)
+            self.pulses.pop(id, None)
             if not running.body.cancelled():
                 yield Performed(
                     opened=running.opened,
@@ -93,5 +108,6 @@ class Performing:
             await asyncio.wait(bodies, timeout=CLOSE_S)
 
     def _stop(self, running: Running) -> None:
+        self.pulses.pop(running.opened.id, None)
         running.step.cancelled.fire()
         running.body.cancel()

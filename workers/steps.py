@@ -8,14 +8,12 @@ import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from runner.codec import roundtrip
 from runner.core.commands import Step
-from runner.durations import to_ms
-from runner.errors import PayloadError, RetryLater, UsageError
+from runner.errors import PayloadError
 from runner.step import CurrentStep, enter
 
 
@@ -165,25 +163,3 @@ def _refused(error: PayloadError) -> ResultRefused:
     refused = ResultRefused(str(error))
     refused.__cause__ = error
     return refused
-
-
-def outcome_of(error: BaseException) -> str:
-    """What the journal calls this failure: ``failed``, ``timed_out``, or ``refused`` (no attempt can mend it)."""
-    match error:
-        case ResultRefused():
-            return "refused"
-        case AttemptTimedOut():
-            return "timed_out"
-        case _:
-            return "failed"
-
-
-def asked_delay_ms(error: BaseException) -> int | None:
-    """The delay that the step itself asked for (one that has passed is none); None when it did not, or not sensibly."""
-    if not isinstance(error, RetryLater):
-        return None
-    try:
-        seconds = error.delay.total_seconds() if isinstance(error.delay, timedelta) else float(error.delay)  # type: ignore[arg-type]
-        return to_ms(max(seconds, 0.0))
-    except (TypeError, ValueError, UsageError):
-        return None

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from runner import audit
 from runner.clock import StoreClock, boot_ms
-from runner.codec import decode
-from runner.context import Context
-from runner.core.commands import Opened, Step
+from runner.context import Known
+from runner.core.branches import Returned
+from runner.core.commands import Decision, Opened, Step
 from runner.core.decide import Event, events
-from runner.core.replay import CANCEL_ID, Replay, Returned
-from runner.errors import ExecutionTimedOut, ForeignAwait, HistoryMismatch, JournalTooLarge, PayloadError
+from runner.core.replay import CANCEL_ID
+from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
-from runner.isolation import Isolation
 from runner.log import Logger
 from runner.persistence import until_answered
-from runner.records import History
+from runner.records import Entry, History, Try, pack_tries
 from runner.store import Store
 from runner.transactions import (
     Commit,
@@ -32,23 +33,27 @@ from runner.transactions import (
     End,
     Fail,
     Renewed,
+    RetryAttempt,
     Suspend,
     Wake,
 )
-from runner.workers.ending import Park, ending_of
+from runner.workers.attempts import Again, Final, after_failure
+from runner.workers.ending import Park, Situation, ending_of, with_later_sleeps
 from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS, TurnJournal
 from runner.workers.leases import HeldLease
 from runner.workers.performing import Performed, Performing
-from runner.workers.steps import Errored, StepRunner, Succeeded, asked_delay_ms, outcome_of
+from runner.workers.play import Play
+from runner.workers.steps import Errored, StepRunner, Succeeded
 from runner.workflow import Workflow
 
 log = Logger("runner.turn")
 
 #: A turn stays for a retry that is at most this far away, instead of suspending and being woken again.
 IN_PLACE_MS = 2_000
-
 #: A turn lets others onto the loop after this long, in ms.
 BREATH_MS = 50
+#: What running steps say of themselves is stored this often at most, in ms.
+BEAT_MS = 1_000
 
 
 class LeaseLost(Exception):
@@ -60,7 +65,11 @@ class Parked(Exception):
 
 
 class Turn:
-    """One turn of one execution: ``run`` it once."""
+    """One turn of one execution: ``run`` it once.
+
+    ``told`` is given every answer to a commit: what it put into the outbox is to be sent on, what it added to the
+    audit trail to be observed.
+    """
 
     def __init__(
         self,
@@ -72,6 +81,9 @@ class Turn:
         steps: StepRunner,
         errors: Mapping[str, type[BaseException]],
         lease_ms: int,
+        worker: str = "",
+        known: Known = lambda _: None,
+        told: Callable[[Committed], None] = lambda _: None,
     ) -> None:
         execution = history.execution
         self.execution = execution
@@ -80,20 +92,19 @@ class Turn:
         self._store = store
         self._errors = errors
         self._lease_ms = lease_ms
+        self._worker = worker
+        self._told = told
         self._journal = TurnJournal(history)
         self._clock = StoreClock(history.now)
         self._looked_at = history.now  # the store's time of the last look at the inbox
         self._commits = 0
+        self._beat_at = 0  # when running steps may next have something of themselves stored
         self._awake = asyncio.Event()
         self._news = False  # somebody said that the inbox has grown
         self._draining = False
         self._performing = Performing(steps, execution, owned=lambda: lease.trusted, on_end=self._awake.set)
-        self._isolation = Isolation()
-        self._replay = Replay(
-            seed=f"{execution.id}#{execution.run}",
-            started_at=execution.started_at or execution.created_at,
-            errors=errors,
-        )
+        self._play = Play(execution, workflow, errors, known, self._check_lease)
+        self._replay = self._play.replay
 
     # -- told from outside ------------------------------------------------------------------------
 
@@ -128,19 +139,19 @@ class Turn:
     async def run(self) -> Wake | None:
         """Drive the execution as far as it goes.
 
-        Returns a wake when it was handed back ready: its hint should be published. Raises LeaseLost,
-        or Parked. Cancelling gives the turn up: nothing more is written, the lease is still held.
+        Returns a wake when it is ready again (handed back, or in its next run): its hint should be published.
+        Raises LeaseLost, or Parked. Cancelling gives the turn up: nothing more is written, the lease is still held.
         """
         try:
             self._begin()
             while True:
                 await self._assured()
                 await self._hear()
-                self._check_waits()
                 end = self._end()
                 if end is not None or self._owes():
-                    if (await self._commit(end)).released:
-                        return None
+                    committed = await self._commit(end)
+                    if committed.released:
+                        return committed.wake
                 elif self._draining and not self._performing:
                     return await until_answered(partial(self._store.release, self._lease.id, self._lease.nonce))
                 else:
@@ -152,37 +163,9 @@ class Turn:
             await self._close()
 
     def _begin(self) -> None:
-        journal = self._journal
-        self._replay.replaying = bool(journal.entries or journal.deadlines or journal.retries)
-        self._replay.record(journal.entries)
-        self._drive(self._enter)
-        self._replay.replaying = False
-        if journal.fullness > WARN_FULLNESS:
+        self._play.begin(self._journal)
+        if self._journal.fullness > WARN_FULLNESS:
             log.warning("journal.filling", execution_id=self.execution.id, workflow=self.execution.workflow)
-
-    def _enter(self) -> None:
-        execution, workflow = self.execution, self._workflow
-        ctx = Context(self._replay, workflow, execution_id=execution.id, run=execution.run, attempt=execution.attempt)
-        arguments: tuple[Any, ...] = ()
-        if workflow.takes_input:
-            try:
-                what = f"input of workflow {workflow.name!r}"
-                arguments = (decode(execution.input, workflow.input_type, what=what),)
-            except PayloadError as error:
-                self._replay.fail(error)
-                return
-        self._replay.begin(workflow.start(ctx, *arguments))
-        self._replay.run()
-
-    def _drive(self, drive: Callable[[], Any]) -> None:
-        """Run workflow code: never on a lease that may be somebody else's."""
-        self._check_lease()
-        self._isolation.run(drive)
-        if self._isolation.abandoned:
-            where = self._isolation.abandoned[0]
-            self._replay.fail(
-                ForeignAwait(f"asynchronous generator {where} was left unfinished: close it with contextlib.aclosing")
-            )
 
     async def _assured(self) -> None:
         """Wait until the lease is known to be ours: after an outage it may be, though its time was over."""
@@ -192,11 +175,6 @@ class Turn:
             self._awake.clear()
             await self._awake.wait()
 
-    def _check_waits(self) -> None:
-        changed = self._journal.contradicted(self._replay.open)
-        if changed is not None:
-            self._replay.fail(HistoryMismatch(changed))
-
     def _check_lease(self) -> None:
         if not self._lease.trusted:
             raise LeaseLost
@@ -204,29 +182,50 @@ class Turn:
     async def _hear(self) -> None:
         """Let everything that has come about by the last look enter the workflow, one thing at a time."""
         journal, opened = self._journal, self._replay.open
+        await self._settle()
         while heard := events(opened.values(), journal.deadlines, journal.unread.values(), self._looked_at):
             begun = boot_ms()
             for event in heard:
                 if self._replay.outcome is not None:
                     return
                 if event.id in opened or event.id == CANCEL_ID:
-                    self._enter_event(event)
-                if boot_ms() - begun > BREATH_MS:  # thousands may come at once: others share this loop
-                    await asyncio.sleep(0)
-                    begun = boot_ms()
+                    self._play.feed(self._entry_of(event))
+                    await self._settle()
+                begun = await self._breathed(begun)
 
-    def _enter_event(self, event: Event) -> None:
-        entry = self._journal.append(
+    def _entry_of(self, event: Event) -> Entry:
+        return self._journal.append(
             event.id, event.kind, event.outcome, event.payload, at=self._looked_at, consumes=event.consumes
         )
-        self._replay.record([entry])
-        self._drive(self._replay.run)
+
+    async def _settle(self) -> None:
+        """Record what the code has decided, at once and one by one, so that it can go on from there."""
+        replay, journal = self._replay, self._journal
+        begun = boot_ms()
+        while True:
+            for patch in replay.patches:
+                journal.append(patch, "patch", "ok", b"", at=self._clock.now())
+            replay.patches.clear()
+            if not replay.undecided or replay.outcome is not None or journal.fullness > 1:
+                return
+            opened = replay.undecided.popleft()
+            if opened.id in replay.open and isinstance(opened.command, Decision):
+                self._play.feed(journal.decide(opened, opened.command, at=self._clock.now()))
+            begun = await self._breathed(begun)
+
+    async def _breathed(self, begun: int) -> int:
+        """Thousands of things may come at once: others share this loop."""
+        if boot_ms() - begun <= BREATH_MS:
+            return begun
+        await asyncio.sleep(0)
+        return boot_ms()
 
     async def _event(self) -> None:
         """Wait until something happens: a step ends, news, a deadline, the end of the lease."""
         # A retry that is under way is no longer waited for; nor is any while nothing is started any more.
-        retries = [id for id in self._journal.retries if id not in self._performing and not self._draining]
-        deadlines = (self._journal.next_deadline(retries), self.execution.deadline)
+        retries = [id for id in self._journal.steps if id not in self._performing and not self._draining]
+        beat = self._beat_at if self._performing.pulses else None
+        deadlines = (self._journal.next_deadline(retries), self.execution.deadline, beat)
         nearest = min((moment for moment in deadlines if moment is not None), default=None)
         timeout_s = None if nearest is None else max(nearest - self._clock.now(), 0) / 1000 + 0.001
         try:
@@ -239,8 +238,7 @@ class Turn:
             raise LeaseLost
 
     async def _close(self) -> None:
-        self._isolation.run(self._replay.close)
-        self._isolation.close()
+        self._play.close()
         await self._performing.close()
 
     # -- writing ----------------------------------------------------------------------------------
@@ -253,17 +251,30 @@ class Turn:
             return Fail(error=_too_large())
         if self._replay.outcome is None:
             return None if self._busy() else Suspend()
-        end = ending_of(
-            self._replay.outcome,
-            workflow=self._workflow,
-            execution=self.execution,
-            cancelled=self._replay.cancelled,
-            errors=self._errors,
-            chance=random.random(),  # noqa: S311 - jitter
-        )
+        end = ending_of(self._replay.outcome, self._situation())
         if isinstance(end, Park):
             raise Parked(end.reason)
-        return end
+        return self._marked(end) if isinstance(end, RetryAttempt) else end
+
+    def _situation(self) -> Situation:
+        return Situation(
+            workflow=self._workflow,
+            execution=self.execution,
+            errors=self._errors,
+            cancelled=self._replay.cancelled,
+            rolled_back=self._journal.rolled_back,
+            unread=tuple(index for index, item in self._journal.unread.items() if item.kind == "signal"),
+            now=self._clock.now(),
+            chance=random.random(),  # noqa: S311 - jitter
+        )
+
+    def _marked(self, end: RetryAttempt) -> RetryAttempt:
+        """Where one attempt ends and the next begins is a line of the journal."""
+        journal, mark = self._journal, f"__attempt:{self.execution.attempt}"
+        drop = with_later_sleeps(end.drop, (*journal.entries, *journal.written_now))
+        if not any(entry.id == mark for entry in journal.written_now):
+            journal.append(mark, "attempt", "failed", end.error, at=self._clock.now(), attempts=self.execution.attempt)
+        return replace(end, drop=drop)
 
     def _busy(self) -> bool:
         within = self._journal.retries_within(IN_PLACE_MS, self._clock.now())
@@ -273,35 +284,58 @@ class Turn:
         """True when the store must hear something, or be asked, before the turn goes on."""
         journal = self._journal
         opened = self._replay.open
-        if self._news or journal.unwritten or journal.new_waits(opened.values()) or journal.stale_waits(opened):
+        self._take_pulses()
+        if self._news or self._replay.attributes or journal.unwritten:
+            return True
+        if journal.new_waits(opened.values()) or journal.stale_waits(opened):
             return True
         now = self._clock.now()
         return any(moment is not None and self._looked_at <= moment < now for moment in journal.deadlines.values())
+
+    def _take_pulses(self) -> None:
+        pulses, now = self._performing.pulses, self._clock.now()
+        if pulses and now >= self._beat_at:
+            self._beat_at = now + BEAT_MS
+            for id, running in pulses.items():
+                self._journal.beat(id, running.step.pulse, began=running.started_at)
+            pulses.clear()
 
     async def _commit(self, end: End | None) -> Committed:
         journal = self._journal
         opened = list(self._replay.open.values()) if self._replay.outcome is None else []
         closes = journal.stale_waits(one.id for one in opened)
         self._commits += 1
-        commit = Commit(
-            id=self._lease.id,
-            nonce=self._lease.nonce,
-            count=self._commits,
-            lease_ms=self._lease_ms,
-            seen=journal.seen,
-            entries=tuple(journal.unwritten),
-            opens=tuple(journal.new_waits(opened)),
-            closes=tuple(closes),
-            end=end,
-        )
+        commit = self._written(end, opened, closes)
         self._news = False
         committed = await until_answered(partial(self._committed, commit))
         if committed is None:
             raise LeaseLost
         self._clock.heard(committed.now)
         self._looked_at = max(self._looked_at, committed.now)
+        self._replay.attributes.clear()
         journal.written(committed, closes)
+        self._told(committed)
         return committed
+
+    def _written(self, end: End | None, opened: list[Opened], closes: list[str]) -> Commit:
+        journal = self._journal
+        entries, opens = tuple(journal.unwritten), tuple(journal.new_waits(opened))
+        return Commit(
+            id=self._lease.id,
+            nonce=self._lease.nonce,
+            count=self._commits,
+            lease_ms=self._lease_ms,
+            seen=journal.seen,
+            entries=entries,
+            opens=opens,
+            closes=tuple(closes),
+            outgoing=(*journal.outgoing, *journal.follows(opened)),
+            children=tuple(journal.children),
+            attributes=tuple(sorted(self._replay.attributes.items())),
+            outstanding=len(self._replay.undos),
+            audit=audit.rows(self.execution.id, self._worker, entries, opens),
+            end=end,
+        )
 
     async def _committed(self, commit: Commit) -> Committed | None:
         """Ask once. A repeated commit extends the lease as well, so its time counts from the question answered."""
@@ -328,56 +362,75 @@ class Turn:
             return
         for opened, command in self._startable():
             self._check_lease()
-            attempt = self._journal.attempts(opened.id) + 1
-            self._performing.start(opened, command, attempt=attempt, now=self._clock.now())
+            self._performing.start(
+                opened,
+                command,
+                attempt=self._journal.attempts(opened.id) + 1,
+                now=self._clock.now(),
+                beat=self._journal.state(opened.id).beat,
+            )
 
     def _collect(self) -> None:
         """Let what the ended attempts brought enter the workflow."""
         for performed in self._performing.ended():
             if performed.opened.id not in self._replay.open:
                 continue  # its branch ended meanwhile: the result is not recorded
+            self._keep_beat(performed)
             match performed.attempt:
                 case Succeeded(payload=payload):
                     self._record(performed, "ok", payload)
                 case Errored(error=error):
                     self._failed(performed, error)
 
+    def _keep_beat(self, performed: Performed) -> None:
+        """What the attempt said last is the next one's, also when it ended before that was stored."""
+        if isinstance(performed.attempt, Errored) and performed.step.pulse.beat is not None:
+            self._journal.beat(performed.opened.id, performed.step.pulse, began=performed.started_at)
+
     def _failed(self, performed: Performed, error: BaseException) -> None:
         opened, attempt = performed.opened, performed.step.attempt
         command = opened.command
         assert isinstance(command, Step)  # noqa: S101 - only steps are performed
-        outcome = outcome_of(error)
         failure = Failure.of(error, known=self._errors, step=opened.id, attempts=attempt)
+        began = self._journal.state(opened.id).first_at or performed.started_at
+        now = self._clock.now()
+        after = after_failure(error, command, attempt=attempt, elapsed_ms=now - began, chance=random.random())  # noqa: S311
         said = f"{failure.type}: {failure.message}"
-        again = outcome != "refused" and command.retry.retries(error, attempt)
         log.warning(
             "step.failed",
             step=opened.id,
             attempt=attempt,
-            again=again,
+            again=isinstance(after, Again),
             error=said,
             execution_id=self.execution.id,
             workflow=self.execution.workflow,
         )
-        if not again:
-            self._record(performed, outcome, failure.pack())
-            return
-        asked_ms = asked_delay_ms(error)
-        delay_ms = command.retry.delay_ms(attempt, random.random()) if asked_ms is None else asked_ms  # noqa: S311
-        self._journal.retry(opened.id, attempts=attempt, after_ms=delay_ms, error=said[:500])
+        match after:
+            case Final(outcome=outcome):
+                self._record(performed, outcome, failure.pack())
+            case Again(after_ms=after_ms):
+                failed = Try(
+                    attempt=attempt,
+                    started_at=performed.started_at,
+                    ended_at=now,
+                    worker=self._worker,
+                    error=said[:500],
+                )
+                self._journal.retry(opened.id, failed, began=began, after_ms=after_ms)
 
     def _record(self, performed: Performed, outcome: str, payload: bytes) -> None:
+        opened = performed.opened
         entry = self._journal.append(
-            performed.opened.id,
-            "step",
+            opened.id,
+            opened.command.kind,
             outcome,
             payload,
             at=self._clock.now(),
             attempts=performed.step.attempt,
             started_at=performed.started_at,
+            tries=pack_tries(self._journal.state(opened.id).tries),
         )
-        self._replay.record([entry])
-        self._drive(self._replay.run)
+        self._play.feed(entry)
 
 
 def _too_large() -> bytes:

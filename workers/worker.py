@@ -212,6 +212,8 @@ class Worker:
             steps=self._steps,
             errors=self._app.errors,
             lease_ms=self.options.lease_ms,
+            worker=self.options.id,
+            known=self._app.find,
         )
         keeper = self._keeper
         assert keeper is not None  # noqa: S101 - set before the first delivery

@@ -1,18 +1,41 @@
-"""The tree of coroutines that one workflow is: the root, and a branch for each part of a gather."""
+"""The tree of coroutines that one workflow is: the root, and a branch for each part of a fork."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.core.commands import Opened
+from runner.core.commands import Fork, Opened, Part
+from runner.core.undo import Scope
 
 #: What a branch is resumed with: a call on its coroutine that sends a value or throws an error.
 Resume = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """``entries`` are the ids of the recorded failure that escaped, if it was one, and of what it came from."""
+
+    error: BaseException
+    entries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """What a race gives: who ended first, and how."""
+
+    name: str
+    outcome: Returned | Raised
 
 
 @dataclass(slots=True, eq=False)
@@ -22,11 +45,13 @@ class Branch:
     coroutine: Coroutine[Any, Any, Any]
     path: str
     now: int
+    scope: Scope  # where its steps' compensations belong
+    prefix: str = ""  # of explicit ids
     join: Join | None = None
     index: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     opened: Opened | None = None  # the command it is parked on
-    waiting: Join | None = None  # the gather it is parked on
+    waiting: Join | None = None  # the fork it is parked on
     cancelled: bool = False  # Cancelled was thrown into it, or is about to be: never twice
     doomed: bool = False  # Cancelled is thrown into it at its next await
     done: bool = False
@@ -43,14 +68,50 @@ class Branch:
 
 @dataclass(slots=True, eq=False)
 class Join:
-    """A gather under way: what its branches have brought so far."""
+    """A fork under way: what its branches have brought so far."""
 
     parent: Branch
-    return_exceptions: bool
-    children: list[Branch]
+    fork: Fork
+    path: str
+    waiting: deque[tuple[int, Part]]  # not started yet
     results: list[Any]
     pending: int
+    running: list[Branch] = field(default_factory=list)
+    now: int = 0  # the latest that any of its branches has heard
     failure: BaseException | None = None
+    won: Won | None = None
+
+    @property
+    def decided(self) -> bool:
+        """True when no further branch can change how it ends."""
+        return self.failure is not None or self.won is not None
+
+    def heard(self, branch: Branch, outcome: Returned | Raised) -> None:
+        """A branch has ended."""
+        self.pending -= 1
+        self.running.remove(branch)
+        self.now = max(self.now, branch.now)
+        if self.fork.first:
+            if self.won is None:
+                self.won = Won(self.fork.parts[branch.index].name, outcome)
+        else:
+            self._gathered(branch.index, outcome)
+
+    def _gathered(self, index: int, outcome: Returned | Raised) -> None:
+        match outcome:
+            case Returned(value):
+                self.results[index] = value
+            case Raised(error) if self.fork.return_exceptions and isinstance(error, Exception):
+                self.results[index] = error
+            case Raised(error) if self.failure is None:
+                self.failure = error
+            case Raised():
+                pass  # it fails already: with the failure that came first
+
+    def start_no_more(self) -> None:
+        """What has not been started is left out."""
+        self.pending -= len(self.waiting)
+        self.waiting.clear()
 
 
 def close_quietly(branch: Branch) -> None:

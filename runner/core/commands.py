@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.core.retry import Retry
+from runner.transactions import Outgoing
 
 #: A place in the user's code: file and line.
 Place = tuple[str, int]
@@ -14,7 +15,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Run ``fn`` once and record what it returns."""
+    """Run ``fn`` once and record what it returns; ``compensate`` is what undoes it, given that result."""
 
     id: str
     where: Place
@@ -24,9 +25,24 @@ class Step:
     returns: Any  # the type its result is read back as
     retry: Retry
     timeout_ms: int | None
+    compensate: Callable[[Any], Any] | None = None
 
     kind = "step"
     named = "step"
+
+    def but(self, **changes: Any) -> Step:
+        """The same step with some of it changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compensation(Step):
+    """The step that undoes the recorded step ``undoes``. No cancel interrupts it."""
+
+    undoes: str
+
+    kind = "compensation"
+    named = "compensation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +76,86 @@ class WaitForSignal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gather:
-    """Run branches side by side; all of them end before it does."""
+class WaitForEnd:
+    """Wait for the end of another execution, at most for ``timeout_ms``.
+
+    ``child`` is the entry that started it, when this run did: then its end is told anyway.
+    Otherwise the execution is followed, and must be of ``workflow``.
+    """
+
+    id: str | None
+    where: Place
+    execution_id: str
+    workflow: str
+    output_type: Any
+    timeout_ms: int | None
+    child: str | None = None
+
+    kind = "ended"
+
+    @property
+    def named(self) -> str:
+        return f"ended:{self.execution_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Something that is settled as soon as it is asked: it is recorded, and its effects ride in the same commit.
+
+    ``payload`` is what is recorded where nothing is yet; what the journal holds is what the code gets.
+    ``effects`` makes, from the entry's id and time, what is to leave with it; ``children`` are those it starts,
+    with what becomes of each at our end.
+    """
+
+    id: str | None
+    where: Place
+    kind: str  # switch | race | emit | note | child | rollback
+    payload: bytes
+    effects: Callable[[str, int], tuple[Outgoing, ...]] | None = None
+    children: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def named(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One branch of a fork that is still to be started: its name in ids, and what makes its coroutine."""
+
+    name: str
+    begin: Callable[[], Coroutine[Any, Any, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Run parts side by side, at most ``limit`` at once; all of them end before it does.
+
+    ``first``: the first to end decides, and the others are cancelled; it gives a Won. ``scoped``: explicit ids
+    inside a part are its own (``<id>[<part>]/<their id>``).
+    """
+
+    id: str | None
+    where: Place
+    kind: str  # gather | map | race
+    parts: Sequence[Part]
+    limit: int | None = None
+    return_exceptions: bool = False
+    first: bool = False
+    scoped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """End this run, begin the next one with ``input``."""
 
     where: Place
-    branches: tuple[Coroutine[Any, Any, Any], ...]
-    return_exceptions: bool
+    input: bytes
 
 
 #: A command that ends with one journal entry.
-Leaf = Step | Sleep | WaitForSignal
-Command = Leaf | Gather
+Leaf = Step | Compensation | Sleep | WaitForSignal | WaitForEnd | Decision
+Command = Leaf | Fork | Continue
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What a waiting workflow hears next: a pure choice between its inbox and the clock.
 
-A signal stored at or before a wait's deadline beats the timeout, whenever anybody looks; of several
-waits on one signal the one that was opened first gets it.
+A signal, or a notice of an end, stored at or before a wait's deadline beats the timeout, whenever anybody looks; of
+several waits on one signal the one that was opened first gets it. A notice is not used up: every wait for
+that execution hears the latest.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from runner.core.commands import Opened, Sleep, Step, WaitForSignal
+from runner.core.answers import timed_out
+from runner.core.commands import Opened, Sleep, WaitForEnd, WaitForSignal
 from runner.core.replay import CANCEL_ID
 from runner.records import InboxItem
 
@@ -39,11 +41,11 @@ def events(
     What is heard may open new waits and end others: an event whose id is no longer open is void, and
     when the list is through, it is time to ask again.
     """
-    waits = [one for one in opened if not isinstance(one.command, Step)]
+    waits = [one for one in opened if isinstance(one.command, Sleep | WaitForSignal | WaitForEnd)]
     heard = _heard(waits, deadlines, unread)
     taken = {event.id for event in heard}
     passed = [
-        Event(id=one.id, kind=one.command.kind, outcome=_outcome(one), time=deadline)
+        Event(id=one.id, kind=one.command.kind, outcome=timed_out(one.command), time=deadline)
         for one in waits
         if one.id not in taken and (deadline := deadlines.get(one.id)) is not None and _is_over(one, deadline, now)
     ]
@@ -58,14 +60,28 @@ def _heard(waits: Iterable[Opened], deadlines: Mapping[str, int | None], unread:
         if isinstance(one.command, WaitForSignal):
             listening.setdefault(one.command.signal, deque()).append(one)
     heard: list[Event] = []
+    ends: dict[str, InboxItem] = {}
     for item in unread:
         if item.kind == "cancel":
             heard.append(_event(CANCEL_ID, "cancel", item))
+        elif item.kind == "ended":
+            ends[item.name] = item
         elif queue := listening.get(item.name):
             wait = _first_that_may(queue, item.at, deadlines)
             if wait is not None:
                 heard.append(_event(wait.id, "signal", item))
-    return heard
+    return heard + _ends(waits, ends, deadlines) if ends else heard
+
+
+def _ends(waits: Iterable[Opened], ends: Mapping[str, InboxItem], deadlines: Mapping[str, int | None]) -> list[Event]:
+    """The waits for executions that have ended in time."""
+    return [
+        Event(id=one.id, kind="ended", outcome="ok", time=item.at, payload=item.payload)
+        for one in waits
+        if isinstance(one.command, WaitForEnd)
+        and (item := ends.get(one.command.execution_id)) is not None
+        and ((deadline := deadlines.get(one.id)) is None or item.at <= deadline)
+    ]
 
 
 def _first_that_may(queue: deque[Opened], at: int, deadlines: Mapping[str, int | None]) -> Opened | None:
@@ -82,16 +98,10 @@ def _event(id: str, kind: str, item: InboxItem) -> Event:
     return Event(id=id, kind=kind, outcome="ok", time=item.at, payload=item.payload, consumes=item.index)
 
 
-def _outcome(opened: Opened) -> str:
-    return "ok" if isinstance(opened.command, Sleep) else "timed_out"
-
-
 def _is_over(opened: Opened, deadline: int, now: int) -> bool:
     match opened.command:
         case Sleep():
             return deadline <= now
-        case WaitForSignal():
-            # In the deadline's own millisecond a signal may still come, and would beat it.
-            return deadline < now
         case _:
-            return False
+            # In the deadline's own millisecond a signal or a notice may still come, and would beat it.
+            return deadline < now

@@ -2,7 +2,7 @@
 
 Results enter in the order of their numbers and nothing else decides anything, so the same journal
 always leads to the same place: the same commands open, the same ids, the same outcome. Branches of a
-gather are coroutines in the same ready queue; nothing here recurses per step.
+fork are coroutines in the same ready queue; nothing here recurses per step.
 """
 
 from __future__ import annotations
@@ -11,29 +11,34 @@ import heapq
 from collections import deque
 from collections.abc import Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from runner.codec import decode
-from runner.core.branches import Branch, Join, Resume, close_quietly
-from runner.core.commands import Command, Gather, Leaf, Opened, Place, Sleep, Step, WaitForSignal
-from runner.core.failing import step_error
-from runner.core.places import awaiting, innermost, raising, show
-from runner.errors import (
-    Cancelled,
-    DuplicateId,
-    ForeignAwait,
-    HistoryMismatch,
-    PayloadError,
-    ReservedId,
-    TurnOver,
-    UnawaitedCall,
+from runner.core.answers import answer
+from runner.core.branches import Branch, Raised, Resume, Returned, close_quietly
+from runner.core.commands import (
+    Command,
+    Compensation,
+    Continue,
+    Decision,
+    Fork,
+    Leaf,
+    Opened,
+    Place,
+    Sleep,
+    Step,
+    WaitForEnd,
+    WaitForSignal,
 )
-from runner.failures import Failure, said
+from runner.core.divergence import left_over
+from runner.core.names import Names
+from runner.core.places import awaiting, innermost, raising, show
+from runner.core.tree import Tree, shielded
+from runner.core.undo import Scope, Undo, Undos
+from runner.errors import DeterminismError, ForeignAwait, HistoryMismatch, TurnOver, UnawaitedCall, UsageError
+from runner.failures import said
 from runner.records import Entry
-from runner.signals import TimedOut
 
-RESERVED = ("__", "rollback:")
 #: The journal entry of a cancel: the one that answers no command.
 CANCEL_ID = "__cancel"
 _CURE = (
@@ -44,19 +49,21 @@ _NO_LOOP = ("no running event loop", "no current event loop")
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    value: Any
+class Continued:
+    """The run is over; the next one begins with ``input``."""
+
+    input: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
-    """``entry`` is the id of the recorded failure that escaped, if it was one."""
+class RollbackFailed:
+    """A compensation failed for good: no code of the user's is asked what to do then."""
 
     error: BaseException
-    entry: str | None = None
+    step: str
 
 
-Outcome = Returned | Raised
+Outcome = Returned | Raised | Continued | RollbackFailed
 
 
 class Replay:
@@ -64,12 +71,13 @@ class Replay:
 
     ``record`` gives it journal entries, ``run`` goes on until nothing more can be said without
     new ones; then ``outcome`` is set, or ``open`` holds the commands that are waiting, in the order in which
-    they were asked.
+    they were asked. Those of them in ``undecided`` only need to be recorded.
     """
 
     def __init__(self, *, seed: str, started_at: int, errors: Mapping[str, type[BaseException]]) -> None:
         self.seed = seed
         self.open: dict[str, Opened] = {}
+        self.undecided: deque[Opened] = deque()
         self.outcome: Outcome | None = None
         self.cancelled = False
         self.closing = False
@@ -77,21 +85,24 @@ class Replay:
         self.current: Branch | None = None  # the branch whose code is running right now
         self.unawaited: dict[int, tuple[str, Place]] = {}  # calls built so far and not awaited
         self.dropped: list[tuple[str, Place]] = []  # … and thrown away
+        self.patches: list[str] = []  # passed for the first time, and not recorded yet
+        self.attributes: dict[str, str] = {}  # set, and not stored yet
+        self.undos = Undos()
+        self.root = Scope()
         self._errors = errors
         self._started_at = started_at
-        self._branches: dict[Branch, None] = {}
-        self._ready: deque[tuple[Branch, Resume]] = deque()
+        self._tree = Tree(self._unpark)
+        self._names = Names()
         self._parked: dict[str, Branch] = {}  # by the id they wait for
         self._entries: dict[str, Entry] = {}  # recorded, not delivered yet
         self._deliverable: list[tuple[int, str]] = []  # a heap: recorded and asked for
-        self._asked: dict[str, Place] = {}
-        self._failures: dict[int, tuple[BaseException, str]] = {}  # delivered errors, by identity
-        self._reason = ""  # of the cancel
+        self._failures: dict[int, tuple[BaseException, tuple[str, ...]]] = {}  # delivered errors, by identity
+        self._patched: dict[str, bool] = {}
         self._refusals = 0
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Start with the workflow's own coroutine."""
-        self._spawn(Branch(coroutine, path="", now=self._started_at))
+        self._tree.plant(coroutine, "", self._started_at, self.root)
 
     def record(self, entries: Iterable[Entry]) -> None:
         """Hand over journal entries; they are delivered by number as their ids come up."""
@@ -113,18 +124,54 @@ class Replay:
             self.fail(self._unawaited(self.dropped[0]))
         return self.outcome
 
+    def recorded(self, id: str) -> bool:
+        """True when the journal holds an entry under this id, which has not come up yet."""
+        return id in self._entries
+
+    def patched(self, id: str) -> bool:
+        """False for an execution that had been past this point before the patch was in the code; the same for ever."""
+        entry_id = f"__patch:{id}"
+        if entry_id not in self._patched:
+            recorded = self._entries.pop(entry_id, None) is not None
+            self._patched[entry_id] = recorded or not self.replaying
+            if not recorded and not self.replaying:
+                self.patches.append(entry_id)
+        return self._patched[entry_id]
+
+    def check_left_over(self) -> None:
+        """After the whole journal was run: what the code never asked for means that it is not the code that recorded it."""
+        never = [entry for entry in self._entries.values() if entry.id not in self._names]
+        difference = left_over(never, self.open, ended=self.outcome is not None)
+        if difference is not None and not isinstance(self.outcome, Raised):
+            self.outcome = None
+            self.fail(HistoryMismatch(difference))
+
+    @property
+    def diverged(self) -> bool:
+        """True when the history is not one of this code."""
+        return isinstance(self.outcome, Raised) and isinstance(self.outcome.error, HistoryMismatch)
+
     def fail(self, error: Exception) -> None:
         """The workflow cannot go on, and no handler of its own is asked."""
-        self.outcome = Raised(error)
+        if not isinstance(self.outcome, Raised):
+            self.outcome = Raised(error)
 
     def close(self) -> None:
         """End the turn: nothing that the code does from here on counts."""
         self.closing = True
-        for branch in reversed(list(self._branches)):
+        for branch in self._tree:
             close_quietly(branch)
-        self._branches.clear()
+        self._tree.clear()
         self.unawaited.clear()
         self.dropped.clear()
+
+    def leave_for(self, undoing: Coroutine[Any, Any, Any]) -> None:
+        """Let the code stand where it is, for good, and run ``undoing`` instead."""
+        self.close()
+        self.closing, self.outcome = False, None
+        for waiting in (self.open, self._parked, self._deliverable, self.undecided, self._names, self.undos):
+            waiting.clear()
+        self._tree.plant(undoing, "undo/", self._started_at, self.root)
 
     def refuse(self) -> Generator[Any, Any, None]:
         """What a ``ctx`` call does when the turn is over.
@@ -139,13 +186,10 @@ class Replay:
 
     # -- driving ----------------------------------------------------------------------------------
 
-    def _spawn(self, branch: Branch) -> None:
-        self._branches[branch] = None
-        self._ready.append((branch, lambda coroutine: coroutine.send(None)))
-
     def _drain(self) -> None:
-        while self._ready and self.outcome is None:
-            branch, resume = self._ready.popleft()
+        ready = self._tree.ready
+        while ready and self.outcome is None:
+            branch, resume = ready.popleft()
             self._resume(branch, resume)
 
     def _resume(self, branch: Branch, resume: Resume) -> None:
@@ -162,95 +206,63 @@ class Replay:
             self.current = None
 
     def _asked_for(self, branch: Branch, command: Command | object) -> None:
-        match command:
-            case Step() | Sleep() | WaitForSignal():
-                self._park(branch, command)
-            case Gather():
-                self._fork(branch, command)
-            case _:
-                place = innermost(awaiting(branch.coroutine))
-                self.fail(ForeignAwait(f"{show(place) if place else 'the workflow'} awaits {command!r}; {_CURE}"))
+        if self.outcome is not None:
+            return  # a branch that failed the workflow is still running to its next await
+        try:
+            match command:
+                case Step() | Sleep() | WaitForSignal() | WaitForEnd() | Decision():
+                    self._park(branch, command)
+                case Fork():
+                    self._tree.fork(branch, command, self._names.of_fork(branch, command))
+                case Continue():
+                    self._continue(command)
+                case _:
+                    place = innermost(awaiting(branch.coroutine))
+                    self.fail(ForeignAwait(f"{show(place) if place else 'the workflow'} awaits {command!r}; {_CURE}"))
+        except DeterminismError as error:
+            self.fail(error)
 
     def _park(self, branch: Branch, command: Leaf) -> None:
-        entry_id = command.id or f"__{branch.path}{command.named}:{branch.count(command.named)}"
-        if not self._fresh(entry_id, command):
-            return
-        branch.opened = self.open[entry_id] = Opened(entry_id, command)
+        entry_id = self._names.of(branch, command)
+        branch.opened = self.open[entry_id] = opened = Opened(entry_id, command)
         self._parked[entry_id] = branch
-        if branch.doomed:
-            self._interrupt(branch)
+        if branch.doomed and not shielded(command):
+            self._tree.interrupt(branch)
         elif entry_id in self._entries:
             heapq.heappush(self._deliverable, (self._entries[entry_id].number, entry_id))
+        elif isinstance(command, Decision):
+            self.undecided.append(opened)
 
-    def _fresh(self, entry_id: str, command: Leaf) -> bool:
-        if command.id is not None and command.id.startswith(RESERVED):
-            prefixes = " and ".join(repr(prefix) for prefix in RESERVED)
-            self.fail(ReservedId(f"id {command.id!r} at {show(command.where)}: {prefixes} are Runner's own prefixes"))
-        elif entry_id in self._asked:
-            places = f"{show(self._asked[entry_id])} and {show(command.where)}"
-            self.fail(DuplicateId(f"id {entry_id!r} is used twice, at {places}: give each call an id of its own"))
-        else:
-            self._asked[entry_id] = command.where
-            return True
-        return False
-
-    def _fork(self, branch: Branch, gather: Gather) -> None:
-        path = f"{branch.path}g{branch.count('gather')}."
-        join = Join(branch, gather.return_exceptions, [], [None] * len(gather.branches), len(gather.branches))
-        branch.waiting = join
-        for index, coroutine in enumerate(gather.branches):
-            child = Branch(coroutine, f"{path}{index}/", branch.now, join, index)
-            child.cancelled = child.doomed = branch.doomed
-            join.children.append(child)
-            self._spawn(child)
-        if join.children:
-            branch.doomed = False
-        elif branch.doomed:
-            branch.waiting = None
-            self._interrupt(branch)
-        else:
-            self._joined(join)
+    def _unpark(self, branch: Branch) -> None:
+        if branch.opened is not None:
+            del self.open[branch.opened.id], self._parked[branch.opened.id]
+            branch.opened = None
 
     # -- endings ----------------------------------------------------------------------------------
 
-    def _ended(self, branch: Branch, outcome: Outcome) -> None:
-        branch.done = True
-        self._branches.pop(branch, None)
-        if branch.join is None:
+    def _ended(self, branch: Branch, outcome: Returned | Raised) -> None:
+        if self._tree.ended(branch, outcome) and self.outcome is None:
             self._finish(outcome)
-            return
-        join = branch.join
-        join.pending -= 1
-        match outcome:
-            case Returned(value):
-                join.results[branch.index] = value
-            case Raised(error) if join.return_exceptions and isinstance(error, Exception):
-                join.results[branch.index] = error
-            case Raised(error) if join.failure is None:
-                join.failure = error
-                for sibling in join.children:
-                    self._cancel(sibling)
-            case Raised():
-                pass  # the gather fails already: with the failure that came first
-        if not join.pending:
-            self._joined(join)
 
-    def _joined(self, join: Join) -> None:
-        parent = join.parent
-        parent.waiting = None
-        parent.now = max([parent.now, *(child.now for child in join.children)])
-        if join.failure is None:
-            self._ready.append((parent, partial(_send, value=tuple(join.results))))
-        else:
-            self._ready.append((parent, partial(_throw, error=join.failure)))
-
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Returned | Raised) -> None:
         if isinstance(outcome, Raised):
             self.outcome = Raised(outcome.error, self._escaped(outcome.error))
-        elif self.unawaited:
-            self.fail(self._unawaited(next(iter(self.unawaited.values()))))
         else:
             self.outcome = outcome
+            self._check_awaited()
+
+    def _continue(self, command: Continue) -> None:
+        if len(self._tree) > 1:
+            where = show(command.where)
+            self.fail(UsageError(f"ctx.continue_as_new at {where}: leave the gather, map or race first"))
+            return
+        self.outcome = Continued(command.input)
+        self._check_awaited()
+
+    def _check_awaited(self) -> None:
+        for call in self.unawaited.values():
+            self.fail(self._unawaited(call))
+            return
 
     def _unawaited(self, call: tuple[str, Place]) -> UnawaitedCall:
         return UnawaitedCall(f"{call[0]} at {show(call[1])} was built and never awaited: put `await` before it")
@@ -264,7 +276,7 @@ class Replay:
         foreign.__cause__ = error
         return foreign
 
-    def _escaped(self, error: BaseException | None) -> str | None:
+    def _escaped(self, error: BaseException | None) -> tuple[str, ...]:
         """The recorded failure behind an error: itself, or what it was raised from."""
         seen: set[int] = set()
         while error is not None and id(error) not in seen:  # `raise e from e` makes a ring
@@ -273,87 +285,37 @@ class Replay:
             seen.add(id(error))
             cause = error.__cause__
             error = cause if cause is not None or error.__suppress_context__ else error.__context__
-        return None
+        return ()
 
     # -- delivering -------------------------------------------------------------------------------
 
     def _deliver(self, entry: Entry) -> None:
         if entry.id == CANCEL_ID:
-            self._cancel_all(entry)
+            self.cancelled = True
+            self._tree.cancel(entry.at, str(decode(entry.payload, what="cancel reason") or ""))
             return
-        opened = self.open.pop(entry.id)
-        branch = self._parked.pop(entry.id)
+        opened, branch = self.open.pop(entry.id), self._parked.pop(entry.id)
         branch.opened = None
         branch.now = max(branch.now, entry.at)
         try:
-            self._ready.append((branch, self._answer(opened.command, entry)))
-        except PayloadError as error:
-            self.fail(HistoryMismatch(f"the recorded result of {entry.id!r} is not what the code expects: {error}"))
+            resume = answer(opened, entry, self._errors, self._failed)
         except HistoryMismatch as error:
             self.fail(error)
-
-    def _answer(self, command: Leaf, entry: Entry) -> Resume:
-        if command.kind != entry.kind:
-            raise HistoryMismatch(
-                f"{entry.id!r} is recorded as {entry.kind}, the code at {show(command.where)} asks for {command.kind}"
-            )
-        match command:
-            case Step() if entry.outcome != "ok":
-                error = step_error(entry.outcome, Failure.unpack(entry.payload), self._errors)
-                self._failures[id(error)] = (error, entry.id)
-                return partial(_throw, error=error)
-            case Step():
-                return partial(_send, value=decode(entry.payload, command.returns, what=f"result of step {entry.id!r}"))
-            case WaitForSignal() if entry.outcome == "timed_out":
-                return partial(_send, value=TimedOut())
-            case WaitForSignal():
-                return _signalled(command, entry)
-            case Sleep():
-                return partial(_send, value=None)
-
-    # -- cancelling -------------------------------------------------------------------------------
-
-    def _cancel_all(self, entry: Entry) -> None:
-        self.cancelled = True
-        self._reason = str(decode(entry.payload, what="cancel reason") or "")
-        for branch in list(self._branches):
-            branch.now = max(branch.now, entry.at)
-            if branch.join is None:
-                self._cancel(branch)
-
-    def _cancel(self, branch: Branch) -> None:
-        """Throw Cancelled into a branch once: where it is parked, in its own branches, or at its next await."""
-        if branch.done or branch.cancelled:
             return
-        branch.cancelled = True
-        if branch.opened is not None:
-            self._interrupt(branch)
-        elif branch.waiting is not None:
-            for child in branch.waiting.children:
-                self._cancel(child)
-        else:
-            branch.doomed = True
+        if isinstance(opened.command, Step):
+            self._note_undo(branch, opened, opened.command, entry, resume)
+        self._tree.ready.append((branch, resume))
 
-    def _interrupt(self, branch: Branch) -> None:
-        if branch.opened is not None:
-            del self.open[branch.opened.id], self._parked[branch.opened.id]
-            branch.opened = None
-        branch.doomed = False
-        self._ready.append((branch, partial(_throw, error=Cancelled(self._reason))))
+    def _failed(self, error: BaseException, entries: tuple[str, ...]) -> None:
+        self._failures[id(error)] = (error, entries)
 
-
-def _send(coroutine: Coroutine[Any, Any, Any], *, value: Any) -> Any:
-    return coroutine.send(value)
-
-
-def _throw(coroutine: Coroutine[Any, Any, Any], *, error: BaseException) -> Any:
-    return coroutine.throw(error)
-
-
-def _signalled(command: WaitForSignal, entry: Entry) -> Resume:
-    """A payload that does not fit the workflow's type is the workflow's to handle: it came from outside."""
-    try:
-        value = decode(entry.payload, command.payload_type, what=f"signal {command.signal!r}")
-    except PayloadError as error:
-        return partial(_throw, error=error)
-    return partial(_send, value=value)
+    def _note_undo(self, branch: Branch, opened: Opened, command: Step, entry: Entry, resume: Any) -> None:
+        """Keep account of what can be undone, and what has been."""
+        if isinstance(command, Compensation):
+            if entry.outcome == "ok":
+                self.undos.done(command.undoes)
+            else:
+                self.outcome = RollbackFailed(resume.keywords["error"], command.undoes)
+        elif command.compensate is not None and entry.outcome == "ok":
+            value = resume.keywords["value"]
+            self.undos.register(Undo(step=opened.id, fn=command.compensate, value=value, scope=branch.scope))

@@ -17,7 +17,8 @@ class Retry:
 
     Attempt n is followed by a pause of ``initial * multiplier ** (n - 1)``, at most
     ``max_interval``, spread evenly over ± ``jitter`` (a fraction) of itself. Tried at most ``max_attempts``
-    times in all, and not at all again for errors that are instances of ``non_retryable``.
+    times in all, not at all again for errors that are instances of ``non_retryable``, and not when the next
+    attempt would begin more than ``give_up_after`` (None: no such limit) after the first one began.
 
     Raises UsageError when built with values that make no sense.
     """
@@ -28,6 +29,7 @@ class Retry:
     max_interval: Duration = 60
     jitter: float = 0.2
     non_retryable: tuple[type[BaseException], ...] = ()
+    give_up_after: Duration | None = None
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
@@ -38,10 +40,16 @@ class Retry:
             raise UsageError(f"Retry(multiplier={self.multiplier}): at least 1")
         to_ms(self.initial, what="Retry(initial)")
         to_ms(self.max_interval, what="Retry(max_interval)")
+        if self.give_up_after is not None:
+            to_ms(self.give_up_after, what="Retry(give_up_after)")
 
     def retries(self, error: BaseException, attempt: int) -> bool:
         """True when attempt number ``attempt``, which ended with ``error``, is to be followed by another."""
         return attempt < self.max_attempts and not isinstance(error, self.non_retryable)
+
+    def gives_up(self, elapsed_ms: int) -> bool:
+        """True when an attempt that begins ``elapsed_ms`` after the first one began would be too late."""
+        return self.give_up_after is not None and elapsed_ms > to_ms(self.give_up_after)
 
     def delay_ms(self, attempt: int, chance: float) -> int:
         """The pause after attempt number ``attempt``; ``chance`` in [0, 1) picks the place within the jitter."""

@@ -404,9 +404,9 @@ def test_the_escaped_failure_is_named_also_when_it_was_wrapped() -> None:
         await ctx.step("fine", value, 1)
         raise RuntimeError("a bug")
 
-    assert World(workflow(plain)).run().entry == "escaped"  # type: ignore[union-attr]
-    assert World(workflow(wrapped)).run().entry == "escaped"  # type: ignore[union-attr]
-    assert World(workflow(own)).run().entry is None  # type: ignore[union-attr]
+    assert World(workflow(plain)).run().entries == ("escaped",)  # type: ignore[union-attr]
+    assert World(workflow(wrapped)).run().entries == ("escaped",)  # type: ignore[union-attr]
+    assert World(workflow(own)).run().entries == ()  # type: ignore[union-attr]
 
 
 def test_an_empty_gather_does_not_swallow_a_siblings_cancel() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from runner import App, Context, Workflow
 from runner.codec import decode, encode, roundtrip
-from runner.core.commands import Opened, Sleep, Step, WaitForSignal
+from runner.core.commands import Decision, Opened, Sleep, Step, WaitForEnd, WaitForSignal
 from runner.core.replay import CANCEL_ID, Outcome, Replay
 from runner.failures import Failure
 from runner.isolation import Isolation
-from runner.records import Entry
+from runner.records import Entry, Notice
+from runner.transactions import Outgoing
 
 #: Picks one of several open commands: their order is the order in which they were asked.
 Chooser = Callable[[list[Opened]], Opened]
@@ -34,6 +35,8 @@ class World:
     journal: list[Entry] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     asked: list[list[str]] = field(default_factory=list)
+    ends: dict[str, Notice] = field(default_factory=dict)  # of executions that may be waited for
+    sent: list[Outgoing] = field(default_factory=list)
 
     def replay(self) -> Replay:
         """A fresh replay that has been through the whole journal."""
@@ -41,11 +44,32 @@ class World:
         isolation = Isolation()
         ctx = Context(replay, self.workflow, execution_id="x", run=1, attempt=1)
         arguments = (decode(encode(self.input), self.workflow.input_type),) if self.workflow.takes_input else ()
+        replay.replaying = bool(self.journal)
         replay.record(self.journal)
         replay.begin(self.workflow.start(ctx, *arguments))
         isolation.run(replay.run)
+        replay.check_left_over()
+        replay.replaying = False
         self.isolation = isolation
+        self.settle(replay)
         return replay
+
+    def settle(self, replay: Replay) -> None:
+        """Record everything that only needs to be recorded, as a turn does."""
+        while True:
+            self.journal += [self.entry(patch, "patch", "ok", b"") for patch in replay.patches]
+            replay.patches.clear()
+            if not replay.undecided or replay.outcome is not None:
+                return
+            opened = replay.undecided.popleft()
+            command = opened.command
+            assert isinstance(command, Decision)
+            if opened.id in replay.open:
+                entry = self.entry(opened.id, command.kind, "ok", command.payload)
+                self.journal.append(entry)
+                self.sent += command.effects(opened.id, entry.at) if command.effects else ()
+                replay.record([entry])
+                self.isolation.run(replay.run)
 
     def run(self, choose: Chooser = first, crash: Callable[[], bool] = lambda: False, limit: int = 10_000) -> Outcome:
         """Go on to the end. Whenever ``crash`` says so, everything but the journal is forgotten."""
@@ -68,13 +92,18 @@ class World:
                 continue
             replay.record([entry])
             self.isolation.run(replay.run)
+            self.settle(replay)
         raise AssertionError(f"not done after {limit} rounds")
 
     def _possible(self, opened: Opened) -> bool:
         command = opened.command
-        return not isinstance(command, WaitForSignal) or (
-            command.timeout_ms is not None or bool(self._unread(command.signal))
-        )
+        match command:
+            case WaitForSignal():
+                return command.timeout_ms is not None or bool(self._unread(command.signal))
+            case WaitForEnd():
+                return command.timeout_ms is not None or command.execution_id in self.ends
+            case _:
+                return True
 
     def _unread(self, name: str) -> list[Any]:
         taken = sum(1 for entry in self.journal if entry.kind == "signal" and entry.consumes == hash(name) % 1000)
@@ -85,6 +114,12 @@ class World:
         match opened.command:
             case Step() as step:
                 return self._step(opened.id, step)
+            case WaitForEnd(execution_id=id) if id in self.ends:
+                return self.entry(opened.id, "ended", "ok", self.ends[id].pack())
+            case WaitForEnd():
+                return self.entry(opened.id, "ended", "timed_out", b"")
+            case Decision():
+                raise AssertionError(opened)  # settled before anything else
             case Sleep():
                 return self.entry(opened.id, "sleep", "ok", b"")
             case WaitForSignal(signal=name):
@@ -99,8 +134,8 @@ class World:
             payload, _ = roundtrip(step.fn(*step.args, **step.kwargs), step.returns, what=id)
         except Exception as error:  # noqa: BLE001 - a body may raise anything
             failure = Failure.of(error, known=self.errors, step=id, attempts=1)
-            return self.entry(id, "step", "failed", failure.pack())
-        return self.entry(id, "step", "ok", payload)
+            return self.entry(id, step.kind, "failed", failure.pack())
+        return self.entry(id, step.kind, "ok", payload)
 
     def entry(self, id: str, kind: str, outcome: str, payload: bytes, consumes: int = -1) -> Entry:
         number = len(self.journal) + 1

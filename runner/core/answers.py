@@ -1,0 +1,95 @@
+"""From a recorded entry to what its command gives the code: the same live and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+from runner.codec import decode
+from runner.core.branches import Resume
+from runner.core.commands import Decision, Leaf, Opened, Sleep, Step, WaitForEnd, WaitForSignal
+from runner.core.failing import step_error
+from runner.core.places import show
+from runner.endings import result_of_notice
+from runner.errors import HistoryMismatch, PayloadError
+from runner.failures import Failure
+from runner.records import Entry, Notice
+from runner.signals import TimedOut
+
+Errors = Mapping[str, type[BaseException]]
+#: Told of every recorded failure that enters the code: the error, and the entries to be tried again with it.
+Failed = Callable[[BaseException, tuple[str, ...]], None]
+
+
+def answer(opened: Opened, entry: Entry, errors: Errors, failed: Failed) -> Resume:
+    """How to resume the branch that asked. Raises HistoryMismatch where the entry is not what was asked for."""
+    command = opened.command
+    if command.kind != entry.kind:
+        raise HistoryMismatch(
+            f"{entry.id!r} is recorded as {entry.kind}, the code at {show(command.where)} asks for {command.kind}"
+        )
+    match command:
+        case Step():
+            return _stepped(command, entry, errors, failed)
+        case Sleep():
+            return partial(send, value=None)
+        case WaitForSignal() | WaitForEnd() if entry.outcome == "timed_out":
+            return partial(send, value=TimedOut())
+        case WaitForSignal():
+            return _signalled(command, entry)
+        case WaitForEnd():
+            return _ended(command, entry, errors, failed)
+        case Decision():
+            return partial(send, value=_as_recorded(entry, Any))
+
+
+def _stepped(command: Step, entry: Entry, errors: Errors, failed: Failed) -> Resume:
+    if entry.outcome == "ok":
+        return partial(send, value=_as_recorded(entry, command.returns))
+    error = step_error(entry.outcome, Failure.unpack(entry.payload), errors)
+    failed(error, (entry.id,))
+    return partial(throw, error=error)
+
+
+def _ended(command: WaitForEnd, entry: Entry, errors: Errors, failed: Failed) -> Resume:
+    try:
+        return partial(send, value=result_of_notice(Notice.unpack(entry.payload), command.output_type, errors))
+    except PayloadError as error:
+        raise _unreadable(entry, error) from error
+    except Exception as error:  # noqa: BLE001 - how the other one ended, as an error
+        failed(error, (entry.id,) if command.child is None else (entry.id, command.child))
+        return partial(throw, error=error)
+
+
+def _signalled(command: WaitForSignal, entry: Entry) -> Resume:
+    """A payload that does not fit the workflow's type is the workflow's to handle: it came from outside."""
+    try:
+        value = decode(entry.payload, command.payload_type, what=f"signal {command.signal!r}")
+    except PayloadError as error:
+        return partial(throw, error=error)
+    return partial(send, value=value)
+
+
+def _as_recorded(entry: Entry, type: Any) -> Any:
+    try:
+        return decode(entry.payload, type, what=f"result of {entry.kind} {entry.id!r}")
+    except PayloadError as error:
+        raise _unreadable(entry, error) from error
+
+
+def _unreadable(entry: Entry, error: PayloadError) -> HistoryMismatch:
+    return HistoryMismatch(f"the recorded result of {entry.id!r} is not what the code expects: {error}")
+
+
+def send(coroutine: Coroutine[Any, Any, Any], *, value: Any) -> Any:
+    return coroutine.send(value)
+
+
+def throw(coroutine: Coroutine[Any, Any, Any], *, error: BaseException) -> Any:
+    return coroutine.throw(error)
+
+
+def timed_out(command: Leaf) -> str:
+    """The outcome of a wait whose time is over."""
+    return "ok" if isinstance(command, Sleep) else "timed_out"
