@@ -22,7 +22,7 @@ def attribute_texts(values: Mapping[str, Attribute] | None, *, what: str = "attr
     """
     if values is None:
         return ()
-    if not isinstance(values, Mapping) or len(values) > MAX_COUNT:
+    if len(values) > MAX_COUNT:
         raise UsageError(f"{what}: a mapping of at most {MAX_COUNT} names to values")
     return tuple(sorted((check_name(name, what=f"name in {what}"), _text(name, values[name], what)) for name in values))
 

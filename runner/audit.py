@@ -8,5 +8,5 @@ from runner.records import AuditEntry, Entry
 from runner.transactions import Open
 
 
-def rows(execution_id: str, worker: str, entries: Iterable[Entry], opens: Iterable[Open]) -> tuple[AuditEntry, ...]:
+def rows(_execution_id: str, _worker: str, _entries: Iterable[Entry], _opens: Iterable[Open]) -> tuple[AuditEntry, ...]:
     return ()

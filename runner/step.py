@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 
 from runner.codec import encode
-from runner.errors import MisplacedCall, UsageError
+from runner.errors import MisplacedCall
 from runner.records import Try, pack_tries, unpack_tries
 
 #: Failed attempts of one step that are kept: the latest.
@@ -110,9 +110,7 @@ class CurrentStep:
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Show how much is done (of ``total``, where that is known) to whoever looks at the execution."""
-        if not isinstance(done, int | float) or not isinstance(total, int | float | None):
-            raise UsageError(f"progress({done!r}, {total!r}): numbers are needed")
-        self.pulse.moves(done, total)
+        self.pulse.moves(float(done), None if total is None else float(total))
 
 
 _current: ContextVar[CurrentStep] = ContextVar("runner_current_step")

@@ -57,6 +57,10 @@ class Performing:
         """Call the step's body, as attempt number ``attempt``; ``beat`` is the last heartbeat of a former one."""
         execution = self._execution
         loop = asyncio.get_running_loop()
+
+        def told() -> None:
+            loop.call_soon_threadsafe(self._felt, opened.id)
+
         step = CurrentStep(
             execution_id=execution.id,
             workflow=execution.workflow,
@@ -64,7 +68,7 @@ class Performing:
             id=opened.id,
             attempt=attempt,
             details=decode(beat, what="heartbeat") if beat else None,
-            pulse=Pulse(lambda: loop.call_soon_threadsafe(self._felt, opened.id)),
+            pulse=Pulse(told),
         )
 
         def permitted() -> bool:

@@ -95,7 +95,8 @@ class Routine(Call[T_co]):
         super().__init__(replay, name, body, where=where)
 
     def _ask(self) -> Generator[Any, Any, Any]:
-        return self._command().__await__()
+        asking: Generator[Any, Any, Any] = self._command().__await__()
+        return asking
 
 
 async def asked(replay: Replay, command: Command) -> Any:

@@ -1,9 +1,11 @@
-"""``async with ctx.saga():`` undoes what its body has done when the body does not come to its end."""
+"""Undoing: by hand, or by a saga whose body does not come to its end."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
+from runner.context.base import Base
+from runner.core.calls import Call, Routine
 from runner.core.commands import Place
 from runner.core.replay import Replay
 from runner.core.rollback import rollback
@@ -36,3 +38,20 @@ class Saga:
         branch.scope = scope.around
         if error is not None:
             await rollback(self._replay, scope, self._where)
+
+
+class Undoing(Base):
+    """What is taken back."""
+
+    def rollback(self) -> Call[None]:
+        """Run the compensations of everything that is recorded and not undone yet: the latest first, each once.
+
+        A crash in the middle goes on where it was; no cancel interrupts it. When a compensation fails for good, the
+        execution ends here, ``compensation_failed``, and none of its code is asked.
+        """
+        where = self._place("ctx.rollback")
+        return Routine(self._replay, "ctx.rollback()", where, lambda: rollback(self._replay, self._replay.root, where))
+
+    def saga(self) -> Saga:
+        """``async with ctx.saga():`` runs the compensations of its body when an exception leaves it (a cancel included)."""
+        return Saga(self._replay, self._place("ctx.saga"))
