@@ -69,7 +69,7 @@ def _choose(replay: Replay, value: Any, cases: Iterable[Case[Any, Any]], fallbac
     return None if fallback is None else fallback.id
 
 
-def _by_id(id: str, cases: Sequence[Case[Any, Any]]) -> dict[str, Case[Any, Any]]:
+def _by_id(id: str, cases: Sequence[Any]) -> dict[str, Case[Any, Any]]:
     for case in cases:
         if not isinstance(case, Case) or not case.id:
             raise UsageError(f"ctx.switch({id!r}): {case!r} is no Case(id, match, run) with an id")
