@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -164,7 +165,7 @@ async def test_a_start_is_pending_and_ready_with_a_grace(store: Store) -> None:
 async def test_a_repeated_start_answers_as_the_first_did(store: Store) -> None:
     asked = a_start()
     first = await start(store, asked)
-    assert await start(store, asked) == first
+    assert await start(store, asked) == replace(first, rows=())
     assert (await record(store)).seq == 1 == (first.wake and first.wake.seq)
 
 
@@ -256,6 +257,15 @@ async def test_starts_do_not_share_payload_bytes(store: Store) -> None:
     await store.start([a_start("full", input=everything), a_start("empty", input=b"")])
     assert (await record(store, "full")).input == everything
     assert (await record(store, "empty")).input == b""
+
+
+async def test_a_journal_to_begin_with(store: Store) -> None:
+    entries = (an_entry(1, "charge", payload=bytes(range(256))), an_entry(2, "nap", kind="sleep", tries=b"t"))
+    await start(store, a_start(entries=entries, seed="origin"))
+    turn = await claim(store)
+    assert (turn.history.entries, turn.history.execution.seed) == (entries, "origin")
+    await start(store, a_start(entries=(an_entry(3, "other"),)))
+    assert (await history(store)).entries == entries, "an id that exists is left as it is"
 
 
 @pytest.mark.parametrize("id", ODD_IDS, ids=range(len(ODD_IDS)))
