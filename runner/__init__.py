@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runner.app import App
     from runner.client import Client
-    from runner.context import Context
+    from runner.context import Case, Child, Context
     from runner.core.retry import Retry
     from runner.errors import (
         AlreadyEnded,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         PayloadTooLarge,
         ReservedId,
         RetryLater,
+        RolledBack,
         RunnerError,
         StepFailed,
         StepResultError,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     )
     from runner.handle import Handle, Outcome
     from runner.records import Execution, Status
-    from runner.signals import Signal, TimedOut
+    from runner.signals import Event, Signal, TimedOut
     from runner.step import CurrentStep, current_step, idempotency_key
     from runner.sync import SyncClient, SyncHandle
     from runner.workflow import Workflow
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "runner.app": "App",
     "runner.client": "Client",
-    "runner.context": "Context",
+    "runner.context": "Case Child Context",
     "runner.core.retry": "Retry",
     "runner.errors": (
         "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart "
@@ -77,7 +78,7 @@ _HOMES = {
     ),
     "runner.handle": "Handle Outcome",
     "runner.records": "Execution Status",
-    "runner.signals": "Signal TimedOut",
+    "runner.signals": "Event Signal TimedOut",
     "runner.step": "CurrentStep current_step idempotency_key",
     "runner.sync": "SyncClient SyncHandle",
     "runner.workflow": "Workflow",
@@ -90,6 +91,8 @@ __all__ = [
     "AppNotFound",
     "BrokerUnavailable",
     "Cancelled",
+    "Case",
+    "Child",
     "Client",
     "CompensationFailed",
     "ConfigError",
@@ -98,6 +101,7 @@ __all__ = [
     "CurrentStep",
     "DeterminismError",
     "DuplicateId",
+    "Event",
     "Execution",
     "ExecutionCancelled",
     "ExecutionEnded",
@@ -119,6 +123,7 @@ __all__ = [
     "ReservedId",
     "Retry",
     "RetryLater",
+    "RolledBack",
     "RunnerError",
     "Signal",
     "Status",

@@ -34,7 +34,7 @@ class World:
     signals: dict[str, list[Any]] = field(default_factory=dict)
     journal: list[Entry] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    asked: list[list[str]] = field(default_factory=list)
+    asked: dict[int, list[str]] = field(default_factory=dict)  # by how much was recorded then
     ends: dict[str, Notice] = field(default_factory=dict)  # of executions that may be waited for
     sent: list[Outgoing] = field(default_factory=list)
 
@@ -79,7 +79,7 @@ class World:
                 return replay.outcome
             opened = [one for one in replay.open.values() if self._possible(one)]
             assert opened, f"nothing can happen; open: {list(replay.open)}"
-            self.asked.append(sorted(replay.open))
+            self.asked[len(self.journal)] = sorted(replay.open)
             entry = self.perform(choose(opened))
             if crash():
                 self.isolation.run(replay.close)
