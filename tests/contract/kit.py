@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypedDict, Unpack
 from uuid import uuid4
 
-from runner.records import Entry, Execution, History
+from runner.records import AuditEntry, Entry, Execution, History, Notice, Status
 from runner.store import Store, partition_of
 from runner.transactions import (
+    Action,
     Commit,
     Committed,
     Deliver,
     Delivered,
     End,
+    Follow,
     Open,
+    Operate,
+    Operated,
     Outgoing,
+    Parcel,
     Start,
     Started,
 )
@@ -44,6 +50,12 @@ def a_start(
     delay_ms: int = 0,
     at_ms: int | None = None,
     retention_ms: int = 3_600_000,
+    parent: str = "",
+    parent_run: int = 0,
+    seed: str = "",
+    attributes: tuple[tuple[str, str], ...] = (),
+    audit: int = 1_000,
+    entries: tuple[Entry, ...] = (),
 ) -> Start:
     return Start(
         id=id,
@@ -58,6 +70,12 @@ def a_start(
         delay_ms=delay_ms,
         at_ms=at_ms,
         retention_ms=retention_ms,
+        parent=parent,
+        parent_run=parent_run,
+        seed=seed,
+        attributes=attributes,
+        audit=audit,
+        entries=entries,
     )
 
 
@@ -72,6 +90,7 @@ def an_entry(
     attempts: int = 1,
     consumes: int = -1,
     started_at: int = 3,
+    tries: bytes = b"",
 ) -> Entry:
     return Entry(
         number=number,
@@ -83,6 +102,7 @@ def an_entry(
         attempts=attempts,
         consumes=consumes,
         started_at=started_at,
+        tries=tries,
     )
 
 
@@ -108,6 +128,30 @@ def a_cancel(id: str = "e-1", *, reason: str = "enough", request: str | None = N
     return Deliver(id=id, request=request or nonce(), kind="cancel", name=reason, payload=b"")
 
 
+def a_notice(
+    child: str, id: str = "e-1", *, run: int = 1, status: Status = Status.COMPLETED, opening: int = 0
+) -> Deliver:
+    """What the end of ``child`` says to ``id``."""
+    payload = Notice(execution_id=child, status=status.value, workflow="order", attempt=1, result=b"r").pack()
+    return Deliver(id=id, request=f"ended:{child}:{opening}", kind="ended", name=child, payload=payload, run=run)
+
+
+def a_row(kind: str = "note", id: str = "e-1", **fields: str | int) -> AuditEntry:
+    return AuditEntry(execution_id=id, at=7, kind=kind, fields=fields)
+
+
+class Parts(TypedDict, total=False):
+    """What a commit may carry beside its end."""
+
+    entries: Iterable[Entry]
+    opens: Iterable[Open]
+    closes: Iterable[str]
+    outgoing: Iterable[Outgoing]
+    children: Iterable[tuple[str, str]]
+    attributes: Iterable[tuple[str, str]]
+    audit: Iterable[AuditEntry]
+
+
 class Turn:
     """One lease, with its commits numbered."""
 
@@ -124,11 +168,9 @@ class Turn:
         *,
         end: End | None = None,
         seen: int | None = None,
-        entries: Iterable[Entry] = (),
-        opens: Iterable[Open] = (),
-        closes: Iterable[str] = (),
-        outgoing: Iterable[Outgoing] = (),
         lease_ms: int = LEASE,
+        outstanding: int = 0,
+        **parts: Unpack[Parts],
     ) -> Committed | None:
         """The next commit of the lease; ``seen`` is what the claim showed unless told."""
         self.count += 1
@@ -138,10 +180,14 @@ class Turn:
             count=self.count,
             lease_ms=lease_ms,
             seen=len(self.history.inbox) if seen is None else seen,
-            entries=tuple(entries),
-            opens=tuple(opens),
-            closes=tuple(closes),
-            outgoing=tuple(outgoing),
+            entries=tuple(parts.get("entries", ())),
+            opens=tuple(parts.get("opens", ())),
+            closes=tuple(parts.get("closes", ())),
+            outgoing=tuple(parts.get("outgoing", ())),
+            children=tuple(parts.get("children", ())),
+            attributes=tuple(parts.get("attributes", ())),
+            outstanding=outstanding,
+            audit=tuple(parts.get("audit", ())),
             end=end,
         )
         return await self.store.commit(self.last)
@@ -151,16 +197,12 @@ class Turn:
         *,
         end: End | None = None,
         seen: int | None = None,
-        entries: Iterable[Entry] = (),
-        opens: Iterable[Open] = (),
-        closes: Iterable[str] = (),
-        outgoing: Iterable[Outgoing] = (),
         lease_ms: int = LEASE,
+        outstanding: int = 0,
+        **parts: Unpack[Parts],
     ) -> Committed:
         """As ``ask``, of a lease that is held."""
-        answer = await self.ask(
-            end=end, seen=seen, entries=entries, opens=opens, closes=closes, outgoing=outgoing, lease_ms=lease_ms
-        )
+        answer = await self.ask(end=end, seen=seen, lease_ms=lease_ms, outstanding=outstanding, **parts)
         assert answer is not None
         return answer
 
@@ -195,6 +237,70 @@ async def signal(store: Store, id: str = "e-1", *, name: str = "approved", paylo
 
 async def cancel(store: Store, id: str = "e-1", *, reason: str = "enough") -> Delivered:
     return await store.deliver(a_cancel(id, reason=reason))
+
+
+async def operate(
+    store: Store,
+    action: Action,
+    id: str = "e-1",
+    *,
+    request: str | None = None,
+    entries: int | None = None,
+    entry: Entry | None = None,
+    drop: tuple[str, ...] = (),
+    hurry: tuple[str, ...] = (),
+    error: bytes = b"",
+    audit: AuditEntry | None = None,
+) -> Operated:
+    """What the operator ann does."""
+    return await store.operate(
+        Operate(
+            id=id,
+            request=request or nonce(),
+            action=action,
+            actor="ann",
+            entries=entries,
+            entry=entry,
+            drop=drop,
+            hurry=hurry,
+            error=error,
+            audit=audit,
+        )
+    )
+
+
+async def carry(store: Store, parcels: Iterable[Parcel]) -> list[Parcel]:
+    """Apply what lies in the outbox, as its carriers do, and take it out; what that puts into the outbox in turn."""
+    more: list[Parcel] = []
+    for parcel in parcels:
+        going = parcel.outgoing
+        if going.kind == "start":
+            more += (await start(store, Start.unpack(going.payload))).parcels
+        elif going.kind == "follow":
+            more += await store.follow(Follow.unpack(going.payload))
+        else:
+            more += (await store.deliver(delivery(going))).parcels
+        await store.relayed(parcel.partition, [parcel.place])
+    return more
+
+
+def delivery(going: Outgoing) -> Deliver:
+    """A parcel as it reaches the inbox it is meant for."""
+    return Deliver(
+        id=going.target,
+        request=going.request,
+        kind=going.kind,
+        name=going.name,
+        payload=going.payload,
+        run=going.run,
+        tombstone=going.kind == "cancel",
+    )
+
+
+def notice(parcel: Parcel) -> Notice:
+    """The notice that a parcel carries."""
+    assert parcel.outgoing.kind == "ended", parcel
+    return Notice.unpack(parcel.outgoing.payload)
 
 
 async def record(store: Store, id: str = "e-1") -> Execution:

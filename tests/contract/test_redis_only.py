@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 import pytest
-import structlog
 from redis import Redis
 
 from runner.core.status import TRANSITIONS
-from runner.errors import ConfigError, InfrastructureError, Overloaded, StoreClosed, StoreUnavailable
+from runner.errors import InfrastructureError, StoreClosed, StoreUnavailable
 from runner.records import Filter, Status, WorkerInfo
 from runner.store import partition_of
 from runner.store.redis import RedisStore, connection, pubsub
-from runner.store.redis.scripts import Scripts, scripts
+from runner.store.redis.scripts import Scripts, parts_of, scripts
 from runner.transactions import (
+    Action,
     Complete,
+    ContinueAsNew,
+    Follow,
     Lease,
     Reception,
     Suspend,
+    Verdict,
 )
 from tests.contract.kit import (
     LEASE,
@@ -38,14 +41,16 @@ from tests.contract.kit import (
     begin,
     claim,
     history,
+    operate,
+    part,
     record,
     start,
 )
 from tests.contract.proxy import Proxy
+from tests.contract.redis_kit import Opened, opening
 from tests.servers import RedisServer, start_redis
 
 T = TypeVar("T")
-Opened = Callable[..., Awaitable[RedisStore]]
 
 
 @pytest.fixture
@@ -58,18 +63,8 @@ async def store(redis_url: str, namespace: str) -> AsyncIterator[RedisStore]:
 
 @pytest.fixture
 async def opened(namespace: str) -> AsyncIterator[Opened]:
-    """Opens a store on a server, and closes it after the test."""
-    stores: list[RedisStore] = []
-
-    async def opened(url: str, **settings: float) -> RedisStore:
-        store = RedisStore(url, namespace=namespace, **settings)
-        stores.append(store)
-        await store.open()
-        return store
-
-    yield opened
-    for store in stores:
-        await store.close()
+    async with opening(namespace) as opened:
+        yield opened
 
 
 async def until(met: Callable[[], bool]) -> None:
@@ -100,8 +95,8 @@ async def test_forgotten_scripts_are_loaded_again(own_redis: RedisServer, opened
 
 def test_every_script_says_what_it_is_and_what_may_run_when_memory_is_short() -> None:
     lua = files("runner.store.redis") / "lua"
-    names = {path.name.removesuffix(".lua") for path in lua.iterdir()} - {"prelude"}
-    assert names == set(Scripts.__dataclass_fields__)
+    names = {path.name.removesuffix(".lua") for path in lua.iterdir() if path.is_file()} - {"prelude"}
+    assert names | {"start_child"} == set(Scripts.__dataclass_fields__)
     flags = {name: (lua / f"{name}.lua").read_text().splitlines()[0] for name in names}
     new_work = {name for name, line in flags.items() if line == "#!lua"}
     assert new_work == {"start", "signal"}
@@ -114,11 +109,28 @@ def test_every_script_says_what_it_is_and_what_may_run_when_memory_is_short() ->
         assert "-- Returns " in text, name
 
 
+def test_a_child_is_started_by_the_same_script_under_another_flag() -> None:
+    alone, child = scripts().start.source.split("\n", 1), scripts().start_child.source.split("\n", 1)
+    assert (alone[0], child[0]) == ("#!lua", "#!lua flags=allow-oom")
+    assert alone[1] == child[1]
+
+
+def test_every_part_is_needed_and_says_what_it_is_for() -> None:
+    lua = files("runner.store.redis") / "lua"
+    parts = {path.name.removesuffix(".lua"): path.read_text() for path in (lua / "parts").iterdir()}
+    needed = {part for path in lua.iterdir() if path.is_file() for part in parts_of(path.read_text())}
+    assert needed == set(parts)
+    for name, text in parts.items():
+        assert text.startswith("-- "), name
+        assert text not in scripts().renew.source, "what needs none has none"
+
+
 def test_the_scripts_have_the_one_status_table() -> None:
     source = scripts().claim.source
     for status, moves in TRANSITIONS.items():
         row = ", ".join(f"{move} = '{target}'" for move, target in moves.items())
         assert f"{status} = {{ {row} }}" in source
+    assert "TERMINAL = { cancelled = true, compensation_failed = true, completed = true, failed = true }" in source
 
 
 async def test_a_failing_script_is_an_error_of_ours(store: RedisStore, redis_url: str, namespace: str) -> None:
@@ -228,6 +240,37 @@ async def test_a_turn_whose_every_answer_is_lost_once_happens_once(proxy: Proxy,
     assert len(found.inbox) == 2
     assert len(found.entries) == 1
     assert found.execution.result == b"done"
+
+
+async def test_what_crosses_executions_happens_once_though_every_answer_is_lost_once(
+    proxy: Proxy, own_redis: RedisServer, opened: Opened
+) -> None:
+    store = await opened(proxy.url)
+    with Redis.from_url(own_redis.url) as admin:
+        for field in fields(Scripts):  # or the answer that is lost says that there is no such script
+            admin.script_load(getattr(scripts(), field.name).source)
+    child = a_start("c-1", parent="e-1", parent_run=1)
+    turn = await begin(store)
+    proxy.lose_replies(1)
+    await turn.commit(children=[("c-1", "cancel")], outgoing=[a_parcel("r-1")])
+    proxy.lose_replies(1)
+    assert (await start(store, child)).new
+    proxy.lose_replies(1)
+    assert await store.follow(Follow(target="c-1", waiter="e-1", run=1, workflow="order")) == ()
+    proxy.lose_replies(1)
+    continued = await turn.commit(end=ContinueAsNew(input=b"next"))
+    assert continued.wake is not None, "the wake of the next run must not be lost with its answer"
+    proxy.lose_replies(1)
+    forced = await operate(store, Action.FORCE_FAIL, "c-1", error=b"e")
+    assert (forced.verdict, forced.parcels) == (Verdict.DONE, ()), "what a repeat caused lies in the outbox"
+    (told,) = await store.relay(part(store, "c-1"), 10)
+    assert told.outgoing.request == "ended:c-1:0"
+    proxy.lose_replies(1)
+    reopened = await operate(store, Action.RETRY, "c-1")
+    assert reopened.wake is not None, "the wake of an operator's action must not be lost with its answer"
+    assert ((await record(store)).run, (await record(store, "c-1")).openings) == (2, 1)
+    assert proxy.lost == 6
+    assert len(await store.audit("c-1")) == len({row.pack() for row in await store.audit("c-1")}) == 5
 
 
 async def test_a_commit_overtaken_by_its_successor_writes_nothing(store: RedisStore) -> None:
@@ -396,53 +439,6 @@ def _channels(store: RedisStore) -> list[str]:
     return [f"runner:{store.namespace}:{topic}" for topic in ("ended/e-1", "leader")]
 
 
-# -- full -----------------------------------------------------------------------------------------
-
-
-async def test_a_full_store_refuses_new_work_and_lets_the_running_end(own_redis: RedisServer, opened: Opened) -> None:
-    store = await opened(own_redis.url)
-    first, second, never = a_start("e-1"), a_start("e-2"), a_start("e-3")
-    turn, other = await begin(store, first), await begin(store, second)
-    await start(store, never)
-    heard = a_signal("e-1")
-    await store.deliver(heard)
-    with Redis.from_url(own_redis.url) as admin:
-        admin.config_set("maxmemory", "1mb")
-        assert admin.info("memory")["used_memory"] > 1024 * 1024
-    with pytest.raises(Overloaded, match="memory limit"):
-        await store.start([a_start("e-4")])
-    with pytest.raises(Overloaded):
-        await store.deliver(a_signal("e-1"))
-    # A repeat is no new work: it happened, and its caller must learn so.
-    assert (await store.start([first]))[0].new
-    assert (await store.deliver(heard)).reception is Reception.DELIVERED
-    assert await store.record("e-4") is None
-    # What runs goes on to its end, with all that takes.
-    slept = await turn.commit(entries=[an_entry()], opens=[a_wait(after_ms=1)], outgoing=[a_parcel("r")], seen=1)
-    assert not slept.released
-    assert (await turn.commit(end=Complete(result=b"done"), seen=1)).status is Status.COMPLETED
-    assert await store.release("e-2", other.nonce) is not None
-    turn = await claim(store, "e-2")
-    assert (await store.deliver(a_cancel("e-2"))).reception is Reception.DELIVERED
-    assert (await store.deliver(a_cancel("e-3"))).reception is Reception.DELIVERED
-    renewer = store.renewer()
-    leases = [Lease(id="e-2", nonce=turn.nonce)]
-    assert (await asyncio.to_thread(renewer.renew, leases, LEASE))[0].held
-    await asyncio.to_thread(renewer.heartbeat, WorkerInfo(id="w", build="b", queues=(), workflows=(), slots=1))
-    renewer.close()
-    assert (await store.lead("n", "one", 1_000)).leading
-    for partition in range(store.partitions):
-        await store.due(partition, 10)
-        await store.overdue(partition, 10, 1_000)
-        await store.reap(partition, 10, ["w-1"])
-        await store.purge(partition, 10)
-        parcels = await store.relay(partition, 10)
-        await store.relayed(partition, [parcel.place for parcel in parcels])
-    assert await store.rush([("order", 1)], 10) == []
-    late = await opened(own_redis.url)
-    assert len((await late.executions(Filter())).executions) == 3
-
-
 # -- locked ---------------------------------------------------------------------------------------
 
 
@@ -476,130 +472,3 @@ async def test_a_user_without_the_right_is_told(own_redis: RedisServer, opened: 
     with pytest.raises(InfrastructureError, match=r"refuses us|can't run this command"):
         await other.start([a_start()])
     await other.close()
-
-
-# -- the namespace --------------------------------------------------------------------------------
-
-
-async def test_a_namespace_keeps_its_number_of_partitions(store: RedisStore, redis_url: str) -> None:
-    other = RedisStore(redis_url, namespace=store.namespace, partitions=64)
-    with pytest.raises(ConfigError) as caught:
-        await other.open()
-    await other.close()
-    for part in (store.namespace, "created with 16 partitions", "not 64", "set partitions to 16"):
-        assert part in str(caught.value)
-
-
-async def test_a_newer_schema_is_refused(store: RedisStore, redis_url: str) -> None:
-    with Redis.from_url(redis_url) as admin:
-        admin.hset(f"runner:{{{store.namespace}}}:meta", "schema", 99)
-    with pytest.raises(ConfigError, match="schema 99"):
-        await store.open()
-
-
-@pytest.mark.parametrize("namespace", ["", "a:b", "a{b", "a}b", "a b", "-a", "ä", "x" * 101])
-def test_a_namespace_that_would_mix_keys_is_refused(namespace: str) -> None:
-    with pytest.raises(ConfigError, match="namespace"):
-        RedisStore("redis://localhost", namespace=namespace)
-
-
-@pytest.mark.parametrize("option", ["decode_responses=True", "socket_timeout=0", "ssl_cert_reqs=none", "protocol=3"])
-def test_a_url_cannot_overrule_what_we_rely_on(option: str, namespace: str) -> None:
-    with pytest.raises(ConfigError, match=option.partition("=")[0]):
-        RedisStore(f"rediss://:secret@localhost/0?{option}", namespace=namespace)
-
-
-async def test_all_keys_of_a_namespace_carry_its_tag(own_redis: RedisServer, opened: Opened) -> None:
-    store = await opened(own_redis.url)
-    turn = await begin(store, a_start("e-1", queue="q", key="k", timeout_ms=60_000))
-    await store.deliver(a_signal())
-    await turn.commit(entries=[an_entry()], opens=[a_wait()], outgoing=[a_parcel("r")])
-    await store.lead("n", "one", 60_000)
-    home = f"runner:{{{store.namespace}:{partition_of('e-1', 16)}}}:"
-    wide = f"runner:{{{store.namespace}}}:"
-    with Redis.from_url(own_redis.url, decode_responses=True) as admin:
-        keys = set(admin.keys("*"))
-    assert all(key.startswith((home, wide)) for key in keys)
-    assert {f"{home}{kind}:e-1" for kind in "xjwid"} < keys
-    assert keys - {key for key in keys if key.startswith(home)} == {f"{wide}meta", f"{wide}leader"}
-
-
-async def test_what_is_purged_leaves_no_key(own_redis: RedisServer, opened: Opened) -> None:
-    store = await opened(own_redis.url)
-    with Redis.from_url(own_redis.url, decode_responses=True) as admin:
-        empty = set(admin.keys("*"))
-        turn = await begin(store, a_start(retention_ms=1, timeout_ms=60_000))
-        await store.deliver(a_signal())
-        await turn.commit(entries=[an_entry()], opens=[a_wait()], end=Complete(result=b""), seen=1)
-        here = partition_of("e-1", store.partitions)
-        until_gone = await store.now() + 10
-        while await store.now() < until_gone:
-            await asyncio.sleep(0.01)
-        await store.overdue(here, 10, 1_000)
-        assert await store.purge(here, 10) == (1, None)
-        assert set(admin.keys("*")) == empty
-
-
-async def test_another_eviction_policy_is_warned_of(tmp_path: Path, opened: Opened) -> None:
-    server = start_redis(tmp_path, maxmemory_policy="allkeys-lru")
-    with structlog.testing.capture_logs() as logs:
-        await opened(server.url)
-    assert [entry["policy"] for entry in logs if entry["event"] == "store.eviction_policy"] == ["allkeys-lru"]
-    server.kill()
-
-
-# -- looking ------------------------------------------------------------------------------------
-
-
-async def test_a_backlog_does_not_hide_another_queues_lost_hint(store: RedisStore, redis_url: str) -> None:
-    here = partition_of("e-0", 16)
-    ids = [f"e-{n}" for n in range(300) if partition_of(f"e-{n}", 16) == here][:9]
-    queues = dict(zip(ids, ("big", "small", *["big", "other"] * 3, "other"), strict=True))
-    await store.start([a_start(id, queue=queue) for id, queue in queues.items()])
-    with Redis.from_url(redis_url) as admin:
-        for id, queue in queues.items():
-            admin.zadd(f"runner:{{{store.namespace}:{here}}}:ready:{queue}", {id: 1_700_000_000_000})
-    seen = await store.overdue(here, 5, 60_000)
-    assert sorted(wake.queue for wake in seen.lost) == ["big", "big", "other", "other", "small"]
-    assert seen.ready == {"big": 4, "other": 4, "small": 1}
-    assert len((await store.overdue(here, 200, 60_000)).lost) == 4
-
-
-async def test_a_rush_that_is_limited_goes_on_where_it_stopped(store: RedisStore) -> None:
-    here = partition_of("e-0", 16)
-    ids = [f"e-{n}" for n in range(300) if partition_of(f"e-{n}", 16) == here][:3]
-    for id in ids:
-        await start(store, a_start(id))
-        await store.pass_over(id, "unknown workflow")
-    first = await store.rush([("order", 1)], 2)
-    then = await store.now()
-    while await store.now() == then:
-        pass  # the next offer is made in another millisecond
-    second = await store.rush([("order", 1)], 2)
-    assert len(first) == len(second) == 2
-    assert {wake.id for wake in (*first, *second)} == set(ids)
-
-
-# -- listing --------------------------------------------------------------------------------------
-
-
-async def test_pages_go_on_inside_one_millisecond(store: RedisStore, redis_url: str) -> None:
-    ids = [f"e-{n:04}" for n in range(300)]
-    await store.start([a_start(id) for id in ids])
-    with Redis.from_url(redis_url) as admin:
-        for id in ids:
-            prefix = f"runner:{{{store.namespace}:{partition_of(id, 16)}}}:"
-            for index in ("by:all", "by:workflow:order", "by:status:pending"):
-                admin.zadd(prefix + index, {id: 1_700_000_000_000})
-    for filter in (Filter(limit=37), Filter(limit=37, workflow="order"), Filter(limit=37, status=Status.PENDING)):
-        assert await _all_pages(store, filter) == sorted(ids, reverse=True)
-
-
-async def _all_pages(store: RedisStore, filter: Filter) -> list[str]:
-    seen: list[str] = []
-    while True:
-        page = await store.executions(filter)
-        seen += [one.id for one in page.executions]
-        if page.cursor is None:
-            return seen
-        filter = replace(filter, cursor=page.cursor)

@@ -258,6 +258,15 @@ async def test_starts_do_not_share_payload_bytes(store: Store) -> None:
     assert (await record(store, "empty")).input == b""
 
 
+async def test_a_journal_to_begin_with(store: Store) -> None:
+    entries = (an_entry(1, "charge", payload=bytes(range(256))), an_entry(2, "nap", kind="sleep", tries=b"t"))
+    await start(store, a_start(entries=entries, seed="origin"))
+    turn = await claim(store)
+    assert (turn.history.entries, turn.history.execution.seed) == (entries, "origin")
+    await start(store, a_start(entries=(an_entry(3, "other"),)))
+    assert (await history(store)).entries == entries, "an id that exists is left as it is"
+
+
 @pytest.mark.parametrize("id", ODD_IDS, ids=range(len(ODD_IDS)))
 async def test_odd_ids_live_a_whole_life(store: Store, id: str) -> None:
     everything = bytes(range(256))

@@ -46,7 +46,7 @@ async def test_entries_are_kept_exactly_as_given(store: Store) -> None:
     turn = await begin(store)
     first = an_entry(1, "charge", payload=bytes(range(256)), attempts=3, at=77, started_at=66)
     second = an_entry(2, "nap", kind="sleep", outcome="timed_out", payload=b"")
-    third = an_entry(3, "approval", kind="signal", consumes=4)
+    third = an_entry(3, "approval", kind="signal", consumes=4, tries=b"\x00tries\xff")
     await turn.commit(entries=[first, second])
     await turn.commit(entries=[third])
     assert (await history(store)).entries == (first, second, third)
@@ -147,6 +147,7 @@ async def test_outgoing_waits_in_the_outbox(store: Store, elapse: Elapse) -> Non
     await turn.commit(outgoing=[a_parcel("r-3", "z")])
     where = part(store)
     parcels = await store.relay(where, 10)
+    assert {p.partition for p in parcels} == {where}
     assert [p.outgoing for p in parcels] == [a_parcel("r-1", "x"), a_parcel("r-2", "y"), a_parcel("r-3", "z")]
     assert isinstance(parcels[0].outgoing, Outgoing)
     assert [p.outgoing.request for p in await store.relay(where, 2)] == ["r-1", "r-2"]
@@ -178,14 +179,19 @@ async def test_a_wait_gets_its_deadline_once(store: Store, elapse: Elapse) -> No
 
 async def test_replace_gives_a_new_deadline(store: Store, elapse: Elapse) -> None:
     turn = await begin(store)
-    retry = Open(id="charge", kind="retry", name="first error", after_ms=1_000, attempts=1)
+    retry = Open(id="charge", kind="step", name="first error", after_ms=1_000, attempts=1, details=b"\x00one\xff")
     await turn.commit(opens=[retry])
     await elapse(20)
-    again = Open(id="charge", kind="retry", name="second error", after_ms=2_000, attempts=2, replace=True)
+    (wait,) = (await history(store)).waits
+    assert (wait.kind, wait.details) == ("step", b"\x00one\xff")
+    again = Open(
+        id="charge", kind="step", name="second error", after_ms=2_000, attempts=2, replace=True, details=b"two"
+    )
     answer = await turn.commit(opens=[again])
     assert answer.deadlines == {"charge": answer.now + 2_000}
     (wait,) = (await history(store)).waits
     assert (wait.name, wait.attempts, wait.deadline) == ("second error", 2, answer.now + 2_000)
+    assert wait.details == b"two"
 
 
 async def test_waits_are_closed_by_their_entry_or_by_name(store: Store) -> None:
