@@ -29,7 +29,7 @@ log = Logger("runner.courier")
 ROUND = 200
 #: Of the other kinds, so many are under way at once.
 AT_ONCE = 64
-#: Parcels that one call sends; what they lead to beyond that stays in the outbox.
+#: Parcels that one call sends beside those it was given; what they lead to beyond that stays in the outbox.
 LIMIT = 1_000
 #: Hints that were not confirmed after this long are left to their ready entries, in seconds.
 PATIENCE_S = 10.0
@@ -63,13 +63,13 @@ class Courier:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._silent_until = 0  # boot time
 
-    async def send(self, parcels: Iterable[Parcel]) -> bool:
+    async def send(self, parcels: Iterable[Parcel]) -> int:
         """Apply the parcels and all that they lead to; remove what was applied from the outbox.
 
-        False when some could not be applied: they stay, and hold up no other. Raises nothing but cancellation.
+        Returns how many could not be applied: they stay, and hold up no other. Raises nothing but cancellation.
         """
         waiting = deque(parcels)
-        left, refused = LIMIT, 0
+        left, refused = len(waiting) + LIMIT, 0
         while waiting and left > 0:
             batch = [waiting.popleft() for _ in range(min(len(waiting), ROUND, left))]
             applied = await self._apply(batch)
@@ -77,7 +77,7 @@ class Courier:
             refused += len(batch) - len(applied)
             waiting.extend(further for _, brought in applied for further in brought.parcels)
             await self._settle(applied)
-        return refused == 0
+        return refused
 
     async def _apply(self, parcels: Sequence[Parcel]) -> list[Applied]:
         starts = [parcel for parcel in parcels if parcel.outgoing.kind == "start"]

@@ -104,7 +104,7 @@ async def test_children_are_started_signals_delivered_and_events_emitted_and_the
     await other.commit(end=Suspend())
     parcels = await put(store, a_child("child-1"), a_child("child-2"), a_signal("other"), an_emit(1))
 
-    assert await Courier(store, post.broker).send(parcels)
+    assert await Courier(store, post.broker).send(parcels) == 0
     assert (await record(store, "child-1")).workflow == "child"
     assert await inbox(store, "other") == [("signal", "ping")]
     assert post.hints() == {"child-1", "child-2", "other"}
@@ -119,9 +119,9 @@ async def test_sending_again_changes_nothing(store: Store, post: Post) -> None:
     await start(store, a_start("other"))
     parcels = await put(store, a_child("child-1"), a_signal("other"))
     courier = Courier(store, post.broker)
-    assert await courier.send(parcels)
+    assert await courier.send(parcels) == 0
     before = await record(store, "child-1")
-    assert await courier.send(parcels)
+    assert await courier.send(parcels) == 0
     assert await inbox(store, "other") == [("signal", "ping")]
     assert await record(store, "child-1") == before
 
@@ -144,7 +144,7 @@ async def test_a_hundred_children_take_one_question_and_one_removal(
 
     monkeypatch.setattr(store, "start", counted)
     monkeypatch.setattr(store, "relayed", cleared)
-    assert await Courier(store, post.broker).send(parcels)
+    assert await Courier(store, post.broker).send(parcels) == 0
     assert (asked, removed) == ([100], [100])
     assert len(post.hints()) == 100
 
@@ -166,7 +166,7 @@ async def test_deliveries_are_under_way_together_and_not_too_many(
             inside -= 1
 
     monkeypatch.setattr(store, "deliver", counted)
-    assert await Courier(store, post.broker).send(parcels)
+    assert await Courier(store, post.broker).send(parcels) == 0
     assert most == AT_ONCE
     assert len(await inbox(store, "e-1")) == 150
 
@@ -178,7 +178,7 @@ async def test_one_parcel_that_cannot_be_applied_stays_and_holds_up_no_other(sto
     mute = Outgoing(target="x", request="r-3", kind="emit", payload=b"\xc1")
     parcels = await put(store, unreadable, a_child("child-1"), unknown, mute, a_signal("other"), a_child("child-2"))
     with capture_logs() as logs:
-        assert not await Courier(store, post.broker).send(parcels)
+        assert await Courier(store, post.broker).send(parcels) == 3
     assert post.hints() >= {"child-1", "child-2"}
     assert await inbox(store, "other") == [("signal", "ping")]
     assert {parcel.outgoing.request for parcel in await outbox(store)} == {"r-1", "r-2", "r-3"}
@@ -202,9 +202,9 @@ async def test_while_the_store_is_away_everything_stays_and_nothing_is_raised(
     with monkeypatch.context() as patched:
         for name in ("start", "deliver", "relayed"):
             patched.setattr(store, name, away)
-        assert not await courier.send(parcels)
+        assert await courier.send(parcels) == 2
     assert await outbox(store) == parcels
-    assert await courier.send(parcels)
+    assert await courier.send(parcels) == 0
     assert await outbox(store) == []
 
 
@@ -219,9 +219,9 @@ async def test_what_was_applied_and_not_removed_stays_and_is_harmless(
     courier = Courier(store, post.broker)
     with monkeypatch.context() as patched:
         patched.setattr(store, "relayed", away)
-        assert await courier.send(parcels)
+        assert await courier.send(parcels) == 0
     assert await outbox(store) == parcels
-    assert await courier.send(await outbox(store))
+    assert await courier.send(await outbox(store)) == 0
     assert await outbox(store) == []
 
 
@@ -250,7 +250,7 @@ async def test_while_the_broker_is_away_events_stay_hints_are_left_and_few_are_t
     emits = [an_emit(number) for number in range(200)]
     parcels = await put(store, a_child("child-1"), *emits)
     courier = Courier(store, broker)
-    assert not await courier.send(parcels)
+    assert await courier.send(parcels) == 200
     assert (await record(store, "child-1")).status is Status.PENDING
     left = await outbox(store)
     assert [parcel.outgoing.kind for parcel in left] == ["emit"] * 200
@@ -258,7 +258,7 @@ async def test_while_the_broker_is_away_events_stay_hints_are_left_and_few_are_t
 
     broker.away = False
     monkeypatch.setattr(courier, "_silent_until", 0)
-    assert await courier.send(left)
+    assert await courier.send(left) == 0
     assert await outbox(store) == []
 
 
@@ -268,8 +268,8 @@ async def test_a_child_whose_id_belongs_to_another_input_reaches_its_parent_as_a
     await start(store, a_start("child-1", digest="another"))
     parcels = await put(store, a_child("child-1"))
     courier = Courier(store, post.broker)
-    assert await courier.send(parcels)
-    assert await courier.send(parcels)
+    assert await courier.send(parcels) == 0
+    assert await courier.send(parcels) == 0
     read = await store.read("e-1")
     assert read is not None
     [item] = [one for one in read.inbox if Notice.unpack(one.payload).status == "conflict"]
@@ -280,7 +280,7 @@ async def test_a_child_whose_id_belongs_to_another_input_reaches_its_parent_as_a
 
 async def test_a_child_that_is_there_with_the_same_input_is_no_conflict(store: Store, post: Post) -> None:
     await start(store, a_start("child-1"))
-    assert await Courier(store, post.broker).send(await put(store, a_child("child-1")))
+    assert await Courier(store, post.broker).send(await put(store, a_child("child-1"))) == 0
     assert await inbox(store, "e-1") == []
 
 
@@ -294,7 +294,7 @@ async def test_a_conflict_that_cannot_be_told_keeps_the_parcel(
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(store, "deliver", away)
-    assert not await Courier(store, post.broker).send(parcels)
+    assert await Courier(store, post.broker).send(parcels) == 1
     assert await outbox(store) == parcels
 
 
@@ -305,7 +305,7 @@ async def test_what_a_parcel_leads_to_is_sent_as_well(store: Store, post: Post) 
     outgoing = Outgoing(target="done", request="f-1", kind="follow", payload=asked.pack())
     parcels = await put(store, outgoing)
 
-    assert await Courier(store, post.broker).send(parcels)
+    assert await Courier(store, post.broker).send(parcels) == 0
     assert await inbox(store, "e-1") == [("ended", "done")]
     assert "e-1" in post.hints()
     assert await outbox(store, "done") == await outbox(store) == []
@@ -314,9 +314,9 @@ async def test_what_a_parcel_leads_to_is_sent_as_well(store: Store, post: Post) 
 async def test_a_cancel_that_overtakes_its_start_ends_the_child_where_it_begins(store: Store, post: Post) -> None:
     cancel = Outgoing(target="child-1", request="cancel:e-1:0", kind="cancel", name="its parent has ended")
     parcels = await put(store, cancel)
-    assert await Courier(store, post.broker).send(parcels)
+    assert await Courier(store, post.broker).send(parcels) == 0
     late = await put(store, a_child("child-1", parent="e-2"), id="e-2")
-    assert await Courier(store, post.broker).send(late)
+    assert await Courier(store, post.broker).send(late) == 0
     assert (await record(store, "child-1")).status is Status.CANCELLED
 
 
