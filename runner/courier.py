@@ -49,6 +49,10 @@ class Brought:
     rows: tuple[AuditEntry, ...] = ()
 
 
+class _StillAway(BrokerUnavailable):
+    """Not asked again: of a thousand events one has found it out, and said so."""
+
+
 Applied = tuple[Parcel, Brought]
 
 
@@ -145,7 +149,7 @@ class Courier:
 
     async def _emit(self, emission: Emission) -> Brought:
         if boot_ms() < self._silent_until:
-            raise BrokerUnavailable("the broker did not answer a moment ago")
+            raise _StillAway("the broker did not answer a moment ago")
         try:
             await self._broker.emit(emission)
         except BrokerUnavailable:
@@ -220,7 +224,9 @@ def _conflict(start: Start, outgoing: Outgoing) -> Deliver:
 def _log_refused(parcel: Parcel, error: Exception) -> None:
     outgoing = parcel.outgoing
     known = {"kind": outgoing.kind, "target": outgoing.target, "request": outgoing.request, "error": _words(error)}
-    if isinstance(error, InfrastructureError):
+    if isinstance(error, _StillAway):
+        log.debug("outbox.refused", **known)
+    elif isinstance(error, InfrastructureError):
         log.warning("outbox.refused", **known)
     else:  # a defect: it comes up again and again, until somebody mends it
         log.error("outbox.refused", exc_info=error, **known)

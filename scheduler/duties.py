@@ -19,8 +19,6 @@ from runner.transactions import Woken
 log = Logger("runner.scheduler")
 
 LIMIT = 200
-#: Outbox entries that were refused are looked past, up to so many.
-LOOK_PAST = 5_000
 #: A queue whose depth the broker has not told after this long is judged without it.
 DEPTH_PATIENCE_S = 2.0
 #: Who caused an outbox entry relays it at once; the scheduler takes what is older than this, in ms.
@@ -47,7 +45,6 @@ class Duties:
         self._interruptions = store.interruptions
         self._reap_from = 0  # boot time
         self._outbox_from: dict[int, int] = {}  # by partition, the store's time
-        self._refused: dict[int, int] = {}  # by partition, entries that the last look could not apply
 
     def begin(self) -> None:
         """Notice that the store was away: owners of leases were cut off as we were, so let them renew first."""
@@ -139,11 +136,8 @@ class Duties:
         return NoDepth.UNTOLD
 
     async def _relay(self, partition: int) -> None:
-        """Whoever caused an entry has not applied it. One that cannot be applied hides none of those behind it."""
-        limit = LIMIT + min(self._refused.get(partition, 0), LOOK_PAST)
-        refused = await self._courier.send(await self._store.relay(partition, limit, OUTBOX_GRACE_MS))
-        self._refused[partition] = refused
-        if refused:
+        """Whoever caused an entry has not applied it. Where one was refused, the next look can wait."""
+        if await self._courier.send(await self._store.relay(partition, LIMIT, OUTBOX_GRACE_MS)):
             self._outbox_from[partition] = await self._store.now() + OUTBOX_GRACE_MS
 
     async def _purge(self, partition: int) -> None:

@@ -9,26 +9,28 @@ import pytest
 
 from runner.broker import Listening
 from runner.broker.memory import MemoryBroker
-from runner.courier import LIMIT as FOLLOWING
 from runner.errors import BrokerUnavailable
 from runner.events import ExecutionStatusChanged
 from runner.hooks import Hooks
 from runner.messages import Emission
 from runner.scheduler import Scheduler, SchedulerOptions
-from runner.scheduler.duties import LIMIT, OUTBOX_GRACE_MS
+from runner.scheduler.duties import OUTBOX_GRACE_MS
 from runner.store import Store
 from runner.store.factory import open_store
-from runner.transactions import Follow, Outgoing, Start, Suspend
+from runner.transactions import Follow, Outgoing, Parcel, Start, Suspend
 from tests.contract.kit import a_start, begin, start
 
 OPTIONS = SchedulerOptions(leader_ttl_s=1.0)
 
 
 class AwayBroker(MemoryBroker):
-    """Takes no events."""
+    """Takes no events, until told to."""
+
+    away = True
 
     async def emit(self, emission: Emission) -> None:
-        raise BrokerUnavailable("away")
+        if self.away:
+            raise BrokerUnavailable("away")
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -82,17 +84,34 @@ async def test_what_a_worker_left_behind_is_started_and_emitted_after_its_grace(
     assert set(heard) == {"m-0", "m-1", "m-2"}
 
 
-@pytest.mark.slow
-async def test_events_that_nobody_takes_do_not_hide_what_lies_behind_them(store: Store, namespace: str) -> None:
-    assert FOLLOWING >= LIMIT
+async def test_events_that_nobody_takes_hold_up_nothing_else_and_are_not_asked_for_all_the_time(
+    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turn = await begin(store)
-    await turn.commit(outgoing=[*emits(LIMIT + 50), child("c-1")], end=Suspend())
-    async with Scheduler(store, AwayBroker(namespace), OPTIONS):
+    await turn.commit(outgoing=[*emits(50), child("c-1")], end=Suspend())
+    looks: list[int] = []
+    relay = store.relay
+
+    async def counted(partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
+        looks.append(partition)
+        return await relay(partition, limit, older_than_ms)
+
+    monkeypatch.setattr(store, "relay", counted)
+    broker = AwayBroker(namespace)
+    async with Scheduler(store, broker, OPTIONS):
 
         async def started() -> bool:
             return await store.record("c-1") is not None
 
         await until(started)
+        await asyncio.sleep(OUTBOX_GRACE_MS / 1000)
+        assert len(looks) <= 3
+        broker.away = False
+
+        async def empty() -> bool:
+            return not await relay(looks[0], 1)
+
+        await until(empty)
 
 
 async def test_an_end_that_time_brings_is_told_at_once_and_observed(store: Store, namespace: str) -> None:
