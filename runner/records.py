@@ -154,8 +154,8 @@ class InboxItem:
 class Notice:
     """How an execution ended, as it reaches whoever waits for it.
 
-    ``status`` is a terminal Status, or ``unknown`` (no such execution) or ``mismatch`` (it is of
-    the workflow ``workflow``, not of the one that was asked for).
+    ``status`` is a terminal Status, or ``unknown`` (no such execution), ``mismatch`` (it is of the workflow
+    ``workflow``, not of the one that was asked for) or ``conflict`` (a child's id belongs to another input).
     """
 
     execution_id: str

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from runner.clock import boot_ms
-from runner.errors import StoreUnavailable
+from runner.courier import Courier
+from runner.hooks import Hooks
 from runner.log import Logger
 from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Depth, NoDepth, Publisher
 from runner.scheduler.republish import BACKOFF_MS, Backlog
 from runner.store import Store
-from runner.transactions import Deliver, Outgoing
+from runner.transactions import Woken
 
 log = Logger("runner.scheduler")
 
@@ -31,15 +32,19 @@ class Duties:
 
     NAMES: ClassVar = ("timers", "leases", "ready", "outbox", "expiry")
 
-    def __init__(self, store: Store, publisher: Publisher, postbox: Postbox, *, lease_ms: int) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, postbox: Postbox, courier: Courier, hooks: Hooks, *, lease_ms: int
+    ) -> None:
         self._store = store
         self._postbox = postbox
+        self._courier = courier
+        self._hooks = hooks
         self._publisher = publisher
         self._lease_ms = lease_ms
         self._backlog = Backlog()
         self._interruptions = store.interruptions
         self._reap_from = 0  # boot time
-        self._outbox_from = 0  # the store's time
+        self._outbox_from: dict[int, int] = {}  # by partition, the store's time
 
     def begin(self) -> None:
         """Notice that the store was away: owners of leases were cut off as we were, so let them renew first."""
@@ -51,7 +56,7 @@ class Duties:
         now = index["now"] or 0
         if index.get("ready") is None:
             self._backlog.forget(partition)
-        allowed = {"leases": now + max(self._reap_from - boot_ms(), 0), "outbox": self._outbox_from}
+        allowed = {"leases": now + max(self._reap_from - boot_ms(), 0), "outbox": self._outbox_from.get(partition, 0)}
         delay = {"outbox": OUTBOX_GRACE_MS}
         return {
             duty: None if moment is None else max(moment + delay.get(duty, 0), allowed.get(duty, 0))
@@ -79,8 +84,7 @@ class Duties:
         self._postbox.put(await self._store.rush(known, LIMIT))
 
     async def _fire(self, partition: int) -> None:
-        woken = await self._store.due(partition, LIMIT)
-        self._postbox.put(woken.wakes)
+        await self._pass_on(await self._store.due(partition, LIMIT))
 
     async def _reap(self, partition: int) -> None:
         self.begin()
@@ -92,7 +96,13 @@ class Duties:
         woken = await self._store.reap(partition, LIMIT, alive)
         for wake in woken.wakes:
             log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)
+        await self._pass_on(woken)
+
+    async def _pass_on(self, woken: Woken) -> None:
+        """What time has done: hints for who is ready, parcels for who hears of an end, rows for who observes."""
         self._postbox.put(woken.wakes)
+        self._hooks.fire(woken.rows)
+        await self._courier.send(woken.parcels)
 
     def _pause_reaping(self) -> None:
         self._interruptions = self._store.interruptions
@@ -126,30 +136,9 @@ class Duties:
         return NoDepth.UNTOLD
 
     async def _relay(self, partition: int) -> None:
-        parcels = await self._store.relay(partition, LIMIT, OUTBOX_GRACE_MS)
-        applied = [parcel.place for parcel in parcels if await self._apply(parcel.outgoing)]
-        if applied:
-            await self._store.relayed(partition, applied)
-        if len(applied) < len(parcels):
-            self._outbox_from = await self._store.now() + OUTBOX_GRACE_MS
-
-    async def _apply(self, outgoing: Outgoing) -> bool:
-        """Apply one outbox entry; False leaves it for later, so that one refused entry holds up no other."""
-        try:
-            delivered = await self._store.deliver(
-                Deliver(
-                    id=outgoing.target,
-                    request=outgoing.request,
-                    kind=outgoing.kind,
-                    name=outgoing.name,
-                    payload=outgoing.payload,
-                )
-            )
-        except StoreUnavailable as error:
-            log.warning("outbox.refused", target=outgoing.target, error=str(error))
-            return False
-        self._postbox.put([delivered.wake] if delivered.wake else [])
-        return True
+        """Whoever caused an entry has not applied it. Where one was refused, the next look can wait."""
+        if await self._courier.send(await self._store.relay(partition, LIMIT, OUTBOX_GRACE_MS)):
+            self._outbox_from[partition] = await self._store.now() + OUTBOX_GRACE_MS
 
     async def _purge(self, partition: int) -> None:
         purged, _ = await self._store.purge(partition, LIMIT)

@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from runner.broker import Broker
+from runner.courier import Courier
 from runner.errors import InfrastructureError
+from runner.hooks import Hooks
 from runner.log import Logger
 from runner.scheduler.agenda import Agenda
 from runner.scheduler.duties import Duties
@@ -37,16 +39,24 @@ class SchedulerOptions:
 
 
 class Scheduler:
-    """``async with Scheduler(store, broker): ...``: leads or stands by until left."""
+    """``async with Scheduler(store, broker): ...``: leads or stands by until left.
 
-    def __init__(self, store: Store, broker: Broker, options: SchedulerOptions | None = None) -> None:
+    ``hooks``: an app's observers, who are told what time does to executions.
+    """
+
+    def __init__(
+        self, store: Store, broker: Broker, options: SchedulerOptions | None = None, *, hooks: Hooks | None = None
+    ) -> None:
         self.options = options or SchedulerOptions()
         self._store = store
         self._seat = Seat(store, self.options.name, round(self.options.leader_ttl_s * 1000))
         self._agenda = Agenda(Duties.NAMES, store.partitions)
         publisher = Publisher(broker)
         self._postbox = Postbox(publisher)
-        self._duties = Duties(store, publisher, self._postbox, lease_ms=round(self.options.lease_s * 1000))
+        hooks = hooks or Hooks()
+        courier = Courier(store, broker, hooks, post=self._postbox.put)
+        lease_ms = round(self.options.lease_s * 1000)
+        self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at
         self._stir = asyncio.Event()

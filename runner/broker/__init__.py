@@ -1,6 +1,7 @@
-"""The broker: moves hints, quickly and at least once. One ``Protocol``, two implementations, one contract suite.
+"""The broker: moves hints and events, quickly and at least once. One ``Protocol``, two implementations, one contract suite.
 
-Nothing here is ever needed for correctness: a lost hint is published again from the store.
+Nothing here is ever needed for correctness: a lost hint is published again from the store, and an event waits in the
+store's outbox until the broker has confirmed it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.messages import Hint
+from runner.messages import Emission, Hint
 
 
 class Delivery(Protocol):
@@ -29,6 +30,20 @@ class Delivery(Protocol):
 
 
 Handler = Callable[[Delivery], Awaitable[None]]
+Listener = Callable[[Emission], Awaitable[None]]
+
+
+class EventRefused(Exception):
+    """What a listener raises for an event that no further attempt would take either: to the dead letters, at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """What a subscriber listens to: at most ``prefetch`` events are with this process's listener at once."""
+
+    events: tuple[str, ...]
+    prefetch: int
+    listener: Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +105,34 @@ class Broker(Protocol):
         The handler runs in a task of ours that outlives a lost channel; what it raises is logged,
         and the delivery goes back. A message that is no hint goes to the dead letters with the reason and
         never reaches the handler.
+        """
+        ...
+
+    async def emit(self, emission: Emission) -> None:
+        """Publish an event for whoever listens, now or ever under a name that has listened before.
+
+        Returns once the broker has taken responsibility for a copy in every subscriber's queue; nobody need listen.
+        The body is the payload alone, the message's id ``emission.id``, the rest is in headers: any program can
+        bind a queue of its own and read it.
+
+        Raises BrokerUnavailable within a bounded time otherwise; the event may or may not be out. Publish it again
+        under the same id: at least once is all that is promised.
+        """
+        ...
+
+    async def listen(self, subscribers: Mapping[str, Listening]) -> Consumer:
+        """Start hearing events, each subscriber by its name; one consumer (one connection) for all of them.
+
+        A subscriber is a durable queue: it gets a copy of every event it listens to from the first ``listen`` on,
+        also while nobody is there, and consumers of one name, in whatever process, share it. Names of events are
+        taken literally. What a former version of the subscriber listened to still comes, and is a dead letter; the
+        queue of a subscriber that is gone for good fills up until an operator deletes it.
+
+        At least once: an event is finished with when the listener returns. One that it raised for comes back after
+        a pause (1 s, doubling to 30 s), and is a dead letter with the error after DELIVERY_LIMIT such returns, or at
+        once for EventRefused. What is no event of ours is a dead letter too, and never reaches the listener.
+        The listener runs in a task of ours that outlives a lost channel. Raises ConfigError for names that AMQP
+        cannot carry, wildcards and a prefetch below 1; BrokerUnavailable.
         """
         ...
 

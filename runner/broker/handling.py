@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from runner.broker import Handler
+from runner.broker import EventRefused, Handler, Listening
+from runner.broker.envelope import MalformedEvent, check_events, emission_of
+from runner.broker.topology import DELIVERY_LIMIT, heard_by
 from runner.errors import ConfigError
+from runner.failures import said
 from runner.log import Logger
 from runner.messages import Hint, MalformedHint
 
@@ -17,9 +20,14 @@ log = Logger("runner.broker")
 #: again at once: thousands of times a second, until the delivery limit throws it away.
 REQUEUE_PAUSE = 1.0
 
+#: Seconds between a listener's later failures at most: what it needs may be away for minutes.
+LISTENER_PAUSE_MAX = 30.0
+
 
 class Received(Protocol):
-    """A message as it came, before anybody knows whether it is a hint.
+    """A message as it came, before anybody knows whether it is a hint or an event.
+
+    ``returns`` counts how often it came back unsettled.
 
     Once its channel is gone, no method has an effect, and none raises for that reason.
     """
@@ -30,6 +38,12 @@ class Received(Protocol):
     def queue(self) -> str: ...
     @property
     def redelivered(self) -> bool: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, object]: ...
+    @property
+    def returns(self) -> int: ...
 
     async def ack(self) -> None: ...
     async def requeue(self) -> None: ...
@@ -81,6 +95,7 @@ async def handle(message: Received, handler: Handler) -> None:
     try:
         hint = Hint.decode(message.body)
     except MalformedHint as error:
+        log.warning("broker.malformed", queue=message.queue, reason=str(error), size=len(message.body))
         await _bury(message, str(error))
         return
     delivery = HintDelivery(hint, message)
@@ -92,14 +107,51 @@ async def handle(message: Received, handler: Handler) -> None:
         await delivery.hand_back()
 
 
+async def hear(message: Received, listening: Listening) -> None:
+    """Give an event to its listener, anything else to the dead letters. Raises nothing but cancellation."""
+    try:
+        emission = emission_of(message.id, message.headers, message.body, wanted=listening.events)
+    except MalformedEvent as error:
+        log.warning("event.malformed", queue=message.queue, reason=str(error), size=len(message.body))
+        await _bury(message, str(error))
+        return
+    known = {"queue": message.queue, "name": emission.event, "message_id": emission.id}
+    try:
+        await listening.listener(emission)
+        await message.ack()
+    except EventRefused as refusal:
+        log.error("event.refused", reason=said(refusal), **known)
+        await _bury(message, said(refusal))
+    except Exception as error:
+        log.exception("event.listener_failed", times=message.returns + 1, **known)
+        await _hear_again(message, error)
+
+
+async def _hear_again(message: Received, error: Exception) -> None:
+    if message.returns >= DELIVERY_LIMIT:
+        await _bury(
+            message, f"its listener failed {message.returns + 1} times, lastly: {type(error).__name__}: {said(error)}"
+        )
+        return
+    await asyncio.sleep(min(REQUEUE_PAUSE * 2.0**message.returns, LISTENER_PAUSE_MAX))
+    await message.requeue()
+
+
 async def _bury(message: Received, reason: str) -> None:
-    log.warning("broker.malformed", queue=message.queue, reason=reason, size=len(message.body))
     try:
         await message.bury(reason)
     except Exception:
         log.exception("broker.bury_failed", queue=message.queue, reason=reason)
         await asyncio.sleep(REQUEUE_PAUSE)
         await message.requeue()
+
+
+def check_listening(subscribers: Mapping[str, Listening]) -> dict[str, Listening]:
+    """By the names of their queues; raises ConfigError for a prefetch below 1, or a name that is no event's."""
+    for listening in subscribers.values():
+        check_events(listening.events)
+    check_prefetch({heard_by(name): listening.prefetch for name, listening in subscribers.items()})
+    return {heard_by(name): listening for name, listening in subscribers.items()}
 
 
 def check_prefetch(prefetch: Mapping[str, int]) -> Sequence[str]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
-from runner.broker import Consumer, DeadLetter, Handler
-from runner.broker.handling import check_prefetch, handle
-from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX
+from runner.broker import Consumer, DeadLetter, Handler, Listening
+from runner.broker.envelope import headers_of
+from runner.broker.handling import check_listening, check_prefetch, handle, hear
+from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX, Topology
 from runner.errors import BrokerUnavailable
 from runner.log import Logger
-from runner.messages import Hint
+from runner.messages import Emission, Hint
 
 log = Logger("runner.broker")
 
@@ -27,6 +30,8 @@ class Copy:
 
     body: bytes
     returns: int = 0
+    id: str = ""
+    headers: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 class MemoryBroker:
@@ -36,6 +41,7 @@ class MemoryBroker:
         self.namespace = namespace
         self._closed = False
         self._queues: dict[str, deque[Copy]] = {}
+        self._bound: dict[str, set[str]] = {}  # the subscribers' queues by event
         self._dead: deque[DeadLetter] = deque(maxlen=PARKED_MAX)
         self._orphans: deque[DeadLetter] = deque(maxlen=PARKED_MAX)
         self._consumers: list[MemoryConsumer] = []
@@ -61,17 +67,31 @@ class MemoryBroker:
 
     def inject(self, queue: str, body: bytes) -> None:
         """Put raw bytes into a queue, as a foreign program might into a real one."""
-        if self._closed:
-            raise BrokerUnavailable("the memory broker is closed: open it before publishing")
-        self._queues.setdefault(queue, deque()).append(Copy(body))
-        self.pump(queue)
+        self._check_open()
+        self._put(queue, Copy(body))
+
+    async def emit(self, emission: Emission) -> None:
+        self._check_open()
+        copy = Copy(emission.payload, id=emission.id, headers=headers_of(emission))
+        for queue in self._bound.get(emission.event, ()):
+            self._put(queue, copy)
 
     async def consume(self, prefetch: Mapping[str, int], handler: Handler) -> Consumer:
         await self.open(check_prefetch(prefetch))
-        consumer = MemoryConsumer(self, prefetch, handler)
-        self._consumers.append(consumer)
-        await consumer.resume()
-        return consumer
+        return await self._begin(MemoryConsumer(self, prefetch, partial(handle, handler=handler)))
+
+    async def listen(self, subscribers: Mapping[str, Listening]) -> Consumer:
+        listening = check_listening(subscribers)
+        for subscriber in subscribers:
+            Topology(self.namespace).subscription(subscriber)  # refuses what RabbitMQ would refuse
+        await self.open(tuple(listening))
+        for queue, one in listening.items():
+            for event in one.events:
+                self._bound.setdefault(event, set()).add(queue)
+        prefetch = {queue: one.prefetch for queue, one in listening.items()}
+        return await self._begin(
+            MemoryConsumer(self, prefetch, lambda message: hear(message, listening[message.queue]))
+        )
 
     async def depth(self, queue: str) -> int | None:
         waiting = self._queues.get(queue)
@@ -82,6 +102,19 @@ class MemoryBroker:
 
     async def orphans(self) -> int:
         return len(self._orphans)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("the memory broker is closed: open it before publishing")
+
+    def _put(self, queue: str, copy: Copy) -> None:
+        self._queues.setdefault(queue, deque()).append(copy)
+        self.pump(queue)
+
+    async def _begin(self, consumer: MemoryConsumer) -> MemoryConsumer:
+        self._consumers.append(consumer)
+        await consumer.resume()
+        return consumer
 
     # What consumers and their messages do to the queues:
 
@@ -120,10 +153,15 @@ class MemoryBroker:
 class MemoryConsumer:
     """Holds what it handed out until it is settled, or until it stops."""
 
-    def __init__(self, broker: MemoryBroker, prefetch: Mapping[str, int], handler: Handler) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        prefetch: Mapping[str, int],
+        take: Callable[[MemoryMessage], Coroutine[Any, Any, None]],
+    ) -> None:
         self._broker = broker
         self._prefetch = dict(prefetch)
-        self._handler = handler
+        self._take = take
         self._held: dict[str, set[MemoryMessage]] = {queue: set() for queue in prefetch}
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused = False
@@ -157,7 +195,7 @@ class MemoryConsumer:
     def take(self, queue: str, copy: Copy) -> None:
         message = MemoryMessage(self._broker, self, queue, copy)
         self._held[queue].add(message)
-        task = asyncio.get_running_loop().create_task(handle(message, self._handler))
+        task = asyncio.get_running_loop().create_task(self._take(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -182,6 +220,9 @@ class MemoryMessage:
         self.copy = copy
         self.body = copy.body
         self.redelivered = copy.returns > 0
+        self.returns = copy.returns
+        self.id = copy.id
+        self.headers = copy.headers
         self._broker = broker
         self._holder = holder
 

@@ -6,8 +6,8 @@ RabbitMQ 3.10 and says explicitly what 4.x would otherwise decide by a default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from runner.errors import ConfigError
@@ -90,8 +90,14 @@ class Topology:
         """The broker's name of a worker queue. Raises ConfigError for a name AMQP cannot carry."""
         return _fitting(f"{self._prefix}{name}" if name else "")
 
+    def subscription(self, subscriber: str) -> str:
+        """The broker's name of a subscriber's queue. Raises ConfigError for a name AMQP cannot carry."""
+        return _fitting(f"{self._listening}{subscriber}" if subscriber else "")
+
     def worker_queue(self, queue: str) -> str:
-        """The worker queue's name back from the broker's, or the broker's when it is none of ours."""
+        """The worker queue's name back from the broker's, ``on:<subscriber>``, or the broker's when it is none of ours."""
+        if queue.startswith(self._listening):
+            return heard_by(queue.removeprefix(self._listening))
         return queue.removeprefix(self._prefix)
 
     def plan(self, *queues: str) -> Plan:
@@ -115,6 +121,22 @@ class Topology:
             ),
         )
 
+    def plan_listening(self, events: Mapping[str, Sequence[str]]) -> Plan:
+        """The topology of subscribers: a queue for each, bound to the events it listens to."""
+        base = self.plan()
+        names = {subscriber: self.subscription(subscriber) for subscriber in events}
+        queues = tuple(Queue(name=name, arguments=self._worker_arguments()) for name in names.values())
+        bindings = tuple(
+            Binding(queue=names[subscriber], exchange=self.events, key=event)
+            for subscriber, heard in events.items()
+            for event in heard
+        )
+        return replace(base, queues=(*base.queues, *queues), bindings=(*base.bindings, *bindings))
+
+    @property
+    def _listening(self) -> str:
+        return f"{self.work}.on."
+
     @property
     def _prefix(self) -> str:
         return f"{self.work}.q."
@@ -136,6 +158,11 @@ PARKED: Arguments = {
     "x-max-length": PARKED_MAX,
     "x-overflow": "drop-head",
 }
+
+
+def heard_by(subscriber: str) -> str:
+    """What a subscriber's queue is called among the worker queues: none of those can be called like it."""
+    return f"on:{subscriber}"
 
 
 def _fitting(name: str) -> str:

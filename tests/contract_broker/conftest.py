@@ -29,7 +29,7 @@ async def broker(unopened: Broker) -> AsyncIterator[Broker]:
 
 @pytest.fixture
 def inject(request: pytest.FixtureRequest, broker: Broker) -> Inject:
-    """Puts raw bytes into a queue, past everything that encodes."""
+    """Puts raw bytes into a queue (``on:<subscriber>``: of events), past everything that encodes."""
     if isinstance(broker, MemoryBroker):
 
         async def put(queue: str, body: bytes) -> None:
@@ -39,9 +39,10 @@ def inject(request: pytest.FixtureRequest, broker: Broker) -> Inject:
 
     async def publish(queue: str, body: bytes) -> None:
         topology = Topology(broker.namespace)
+        name = topology.subscription(queue[3:]) if queue.startswith("on:") else topology.queue(queue)
         async with await aio_pika.connect(request.getfixturevalue("rabbit_url")) as connection:
             channel = await connection.channel()
-            await channel.default_exchange.publish(aio_pika.Message(body), topology.queue(queue))
+            await channel.default_exchange.publish(aio_pika.Message(body), name)
 
     return publish
 

@@ -10,12 +10,14 @@ from contextlib import suppress
 import pytest
 from aiormq.exceptions import ChannelPreconditionFailed
 
+from runner.broker import Listening
 from runner.broker.rabbitmq import RabbitBroker
 from runner.broker.rabbitmq.address import parse_address
 from runner.broker.rabbitmq.consumer import BACKOFF_MAX, backoff
 from runner.broker.rabbitmq.link import bounded
 from runner.broker.topology import NAME_MAX_BYTES, Topology
 from runner.errors import BrokerUnavailable, ConfigError
+from runner.messages import Emission
 from tests.contract_broker.helpers import NEVER, Acker, Open, hint, raw_channel
 from tests.servers import free_ports
 
@@ -80,9 +82,49 @@ async def test_messages_are_persistent_named_afresh_and_without_a_timestamp(
     assert one.content_type == "application/vnd.runner.hint+msgpack"
 
 
+async def test_a_subscribers_queue_is_declared_as_a_worker_queue_is(
+    rabbit_url: str, opened: Open, namespace: str
+) -> None:
+    broker = await opened(rabbit_url)
+
+    async def hear(_: object) -> None: ...
+
+    await broker.listen({"mailer": Listening(events=("order.paid",), prefetch=1, listener=hear)})
+    declared = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 20,
+        "x-dead-letter-exchange": f"runner.{namespace}.dead",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    async with raw_channel(rabbit_url) as channel:
+        await channel.queue_declare(f"runner.{namespace}.on.mailer", durable=True, arguments=declared)
+
+
+async def test_any_program_can_bind_and_read_an_event(rabbit_url: str, opened: Open, namespace: str) -> None:
+    broker = await opened(rabbit_url)
+    paid = Emission(id="e-1", event="order.paid", payload=b"\x07", execution_id="x-1", workflow="orders", at=12)
+    async with raw_channel(rabbit_url) as channel:
+        await channel.queue_declare("foreign", exclusive=True)
+        await channel.queue_bind("foreign", f"runner.{namespace}.events", routing_key="order.*")
+        await broker.emit(paid)
+        message = await channel.basic_get("foreign")
+    properties = message.header.properties
+    assert message.body == b"\x07"
+    assert (properties.message_id, properties.delivery_mode, properties.timestamp) == ("e-1", 2, None)
+    assert properties.content_type == "application/vnd.runner.event+msgpack"
+    assert properties.headers == {
+        "x-runner-event": "order.paid",
+        "x-runner-execution": "x-1",
+        "x-runner-workflow": "orders",
+        "x-runner-at": "12",
+    }
+
+
 def test_a_name_that_amqp_cannot_carry_is_refused() -> None:
     topology = Topology("shop")
     assert topology.worker_queue(topology.queue("orders")) == "orders"
+    assert topology.worker_queue(topology.subscription("orders")) == "on:orders"
     topology.queue("x" * (NAME_MAX_BYTES - len("runner.shop.q.")))
     for name in ("", "x" * NAME_MAX_BYTES, "ü" * 130):
         with pytest.raises(ConfigError):

@@ -1,6 +1,6 @@
-"""Hints over RabbitMQ, 3.10 or later. The only package that knows the AMQP library.
+"""Hints and events over RabbitMQ, 3.10 or later. The only package that knows the AMQP library.
 
-Three connections: one publishes, one consumes (each call of ``consume`` its own), one asks questions and is
+Three connections: one publishes, one consumes (each call of ``consume`` and ``listen`` its own), one asks questions and is
 dialled by the first. None is ever repaired: at the first doubt it is dropped for a new one.
 """
 
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from runner.broker import Consumer, DeadLetter, Handler
-from runner.broker.handling import check_prefetch
+from runner.broker import Consumer, DeadLetter, Handler, Listening
+from runner.broker.envelope import CONTENT_TYPE, headers_of
+from runner.broker.handling import check_listening, check_prefetch, handle, hear
 from runner.broker.rabbitmq.address import parse_address
 from runner.broker.rabbitmq.consumer import RabbitConsumer
 from runner.broker.rabbitmq.inspector import Inspector
+from runner.broker.rabbitmq.intake import Intake
+from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Post, Publisher
-from runner.broker.topology import Topology
-from runner.messages import Hint
+from runner.broker.topology import Plan, Topology, heard_by
+from runner.messages import Emission, Hint
 
 __all__ = ["RabbitBroker"]
 
@@ -66,19 +71,30 @@ class RabbitBroker:
         return confirmed
 
     async def consume(self, prefetch: Mapping[str, int], handler: Handler) -> Consumer:
-        check_prefetch(prefetch)
-        consumer = RabbitConsumer(
-            self._address,
-            self._topology,
-            self._publisher,
-            prefetch,
-            handler,
-            check_every=self._check_every,
-            on_stop=self._forget,
+        queues = check_prefetch(prefetch)
+        names = {queue: self._topology.queue(queue) for queue in queues}
+        intake = self._intake(prefetch, names, self._topology.plan(*queues))
+        return await self._begin(intake, partial(handle, handler=handler))
+
+    async def emit(self, emission: Emission) -> None:
+        await self._publisher.publish(
+            Post(
+                exchange=self._topology.events,
+                key=emission.event,
+                body=emission.payload,
+                headers=headers_of(emission),
+                content_type=CONTENT_TYPE,
+                mandatory=False,
+                id=emission.id,
+            )
         )
-        await consumer.start()
-        self._consumers.append(consumer)
-        return consumer
+
+    async def listen(self, subscribers: Mapping[str, Listening]) -> Consumer:
+        listening = check_listening(subscribers)
+        names = {heard_by(name): self._topology.subscription(name) for name in subscribers}
+        plan = self._topology.plan_listening({name: one.events for name, one in subscribers.items()})
+        intake = self._intake({queue: one.prefetch for queue, one in listening.items()}, names, plan)
+        return await self._begin(intake, lambda message: hear(message, listening[message.queue]))
 
     async def depth(self, queue: str) -> int | None:
         return await self._inspector.depth(self._topology.queue(queue))
@@ -93,8 +109,24 @@ class RabbitBroker:
         posts = (self._publisher.publish(self._post(queue, hint)) for queue, hint in hints)
         return await asyncio.gather(*posts, return_exceptions=True)
 
+    def _intake(self, prefetch: Mapping[str, int], names: Mapping[str, str], plan: Plan) -> Intake:
+        return Intake(
+            address=self._address,
+            topology=self._topology,
+            publisher=self._publisher,
+            prefetch=dict(prefetch),
+            names=names,
+            plan=plan,
+        )
+
+    async def _begin(self, intake: Intake, take: Callable[[RabbitMessage], Coroutine[Any, Any, None]]) -> Consumer:
+        consumer = RabbitConsumer(intake, take, check_every=self._check_every, on_stop=self._forget)
+        await consumer.start()
+        self._consumers.append(consumer)
+        return consumer
+
     def _post(self, queue: str, hint: Hint) -> Post:
-        return Post(exchange=self._topology.work, key=queue, body=hint.encode(), queue=queue)
+        return Post(exchange=self._topology.work, key=queue, body=hint.encode(), queues=(queue,))
 
     def _forget(self, consumer: RabbitConsumer) -> None:
         if consumer in self._consumers:

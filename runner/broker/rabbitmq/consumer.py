@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from runner.broker import Handler
-from runner.broker.handling import handle
-from runner.broker.rabbitmq.address import Address
 from runner.broker.rabbitmq.intake import Intake
 from runner.broker.rabbitmq.link import in_words
 from runner.broker.rabbitmq.message import RabbitMessage
-from runner.broker.rabbitmq.publisher import Publisher
 from runner.broker.rabbitmq.session import Session, begin
-from runner.broker.topology import Topology
 from runner.log import Logger
 
 log = Logger("runner.broker")
@@ -35,24 +31,19 @@ def backoff(failures: int, chance: float) -> float:
 
 
 class RabbitConsumer:
-    """Hands deliveries to the handler until stopped, through every loss."""
+    """Hands messages to ``take``, each in a task of its own, until stopped, through every loss."""
 
     def __init__(
         self,
-        address: Address,
-        topology: Topology,
-        publisher: Publisher,
-        prefetch: Mapping[str, int],
-        handler: Handler,
+        intake: Intake,
+        take: Callable[[RabbitMessage], Coroutine[Any, Any, None]],
         *,
         check_every: float,
         on_stop: Callable[[RabbitConsumer], None],
     ) -> None:
-        self._address = address
-        self._intake = Intake(
-            address=address, topology=topology, publisher=publisher, prefetch=dict(prefetch), start=self._start_handling
-        )
-        self._handler = handler
+        self._address = intake.address
+        self._intake = intake
+        self._take = take
         self._check_every = check_every
         self._on_stop = on_stop
         self._paused = False
@@ -121,9 +112,9 @@ class RabbitConsumer:
                 log.warning("broker.reconnect_failed", url=self._address.masked, error=in_words(error))
 
     async def _begin(self) -> Session:
-        return await begin(self._intake, self._wanted)
+        return await begin(self._intake, self._wanted, self._start_handling)
 
     def _start_handling(self, message: RabbitMessage) -> None:
-        task = asyncio.get_running_loop().create_task(handle(message, self._handler))
+        task = asyncio.get_running_loop().create_task(self._take(message))
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)

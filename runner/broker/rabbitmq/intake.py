@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from runner.broker.rabbitmq.address import Address
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Publisher
-from runner.broker.topology import Topology
+from runner.broker.topology import Plan, Topology
 
+#: Called with each message whose turn has come; it must not wait.
 Start = Callable[[RabbitMessage], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """``start`` is called with each message whose turn has come; it must not wait."""
+    """``prefetch`` and ``names`` (the broker's) are by queue; ``plan`` is what must be declared first."""
 
     address: Address
     topology: Topology
     publisher: Publisher
     prefetch: Mapping[str, int]
-    start: Start
+    names: Mapping[str, str]
+    plan: Plan
 
 
 class Places:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from aiormq.abc import DeliveredMessage
@@ -16,6 +16,10 @@ log = Logger("runner.broker")
 
 REASON = "x-runner-reason"
 QUEUE = "x-runner-queue"
+MESSAGE_ID = "x-runner-message-id"
+
+#: Where a quorum queue says how often a message came back.
+_RETURNS = "x-delivery-count"
 
 
 class RabbitMessage:
@@ -34,6 +38,10 @@ class RabbitMessage:
         self.queue = queue
         self.body = message.body
         self.redelivered = bool(message.redelivered)
+        self.id = message.header.properties.message_id or ""
+        self.headers: Mapping[str, object] = message.header.properties.headers or {}
+        returns = self.headers.get(_RETURNS)
+        self.returns = returns if isinstance(returns, int) else 0
         self._tag = message.delivery_tag or 0
         self._link = link
         self._publisher = publisher
@@ -61,10 +69,17 @@ class RabbitMessage:
     async def _move(self, reason: str, *, exchange: str, key: str) -> None:
         """Confirmed at the new place before it leaves the old: it may be in both, never in none."""
         if self.live:
-            headers = {REASON: reason, QUEUE: self.queue}
-            post = Post(exchange=exchange, key=key, body=self.body, headers=headers, queue=self.queue)
+            headers = {**self._ours(), REASON: reason, QUEUE: self.queue}
+            post = Post(exchange=exchange, key=key, body=self.body, headers=headers)
             await self._publisher.publish(post)
             await self.ack()
+
+    def _ours(self) -> dict[str, str]:
+        """What the message said about itself, so that an event can still be read where it is kept."""
+        told = {
+            key: value for key, value in self.headers.items() if key.startswith("x-runner-") and isinstance(value, str)
+        }
+        return {MESSAGE_ID: self.id, **told} if told else {}
 
     async def _settle(self, request: Coroutine[Any, Any, None]) -> None:
         try:

@@ -30,13 +30,21 @@ PERSISTENT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One message to publish; ``queue`` is the worker queue to declare when it cannot be routed."""
+    """One message to publish. One that cannot be routed is refused, unless it need not be (``mandatory`` False).
+
+    ``queues`` are the worker queues to declare then, with all the rest, before it is tried once more. ``id``:
+    fresh each time when empty; the library finds a returned message's publish by it, so only what is never
+    returned may bring its own.
+    """
 
     exchange: str
     key: str
     body: bytes
-    queue: str | None = None
+    queues: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = CONTENT_TYPE
+    mandatory: bool = True
+    id: str = ""
 
 
 class Publisher:
@@ -72,10 +80,10 @@ class Publisher:
 
     async def _publish(self, post: Post) -> None:
         refusal = await self._attempt(post)
-        if isinstance(refusal, PublishError) and post.queue is not None:
-            log.warning("broker.queue_missing", queue=post.queue)
+        if isinstance(refusal, PublishError):
+            log.warning("broker.queue_missing", exchange=post.exchange, key=post.key)
             async with self._keeper.using("declare a queue at") as link:
-                await declare(link, self._topology.plan(post.queue))
+                await declare(link, self._topology.plan(*post.queues))
             refusal = await self._attempt(post)
         if refusal is not None:
             raise BrokerUnavailable(f"RabbitMQ at {self._address.masked} did not take a message: {refusal}")
@@ -94,12 +102,11 @@ class Publisher:
             post.body,
             exchange=post.exchange,
             routing_key=post.key,
-            mandatory=True,
+            mandatory=post.mandatory,
             properties=spec.Basic.Properties(
-                content_type=CONTENT_TYPE,
+                content_type=post.content_type,
                 delivery_mode=PERSISTENT,
-                # Fresh each time: the library finds a returned message's publish by this id.
-                message_id=uuid4().hex,
+                message_id=post.id or uuid4().hex,
                 headers=dict(post.headers) or None,
             ),
         )

@@ -11,7 +11,7 @@ from aiormq import spec
 from aiormq.abc import DeliveredMessage
 
 from runner.broker.rabbitmq.declare import declare
-from runner.broker.rabbitmq.intake import Intake, Places
+from runner.broker.rabbitmq.intake import Intake, Places, Start
 from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, dial, in_words, keep, translated
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.errors import BrokerUnavailable
@@ -20,10 +20,10 @@ from runner.errors import BrokerUnavailable
 class Session:
     """Consumes when told to, and knows when it has become useless: ``link.lost``."""
 
-    def __init__(self, link: Link, intake: Intake) -> None:
+    def __init__(self, link: Link, intake: Intake, start: Start) -> None:
         self.link = link
         self._intake = intake
-        self._places = Places(intake.prefetch, intake.start)
+        self._places = Places(intake.prefetch, start)
         self._on = False
         self._tags: dict[str, str] = {}
         self._changing = asyncio.Lock()
@@ -94,7 +94,7 @@ class Session:
 
     async def _consume(self, queue: str) -> str:
         """Returns the consumer's tag."""
-        channel, name = self.link.channel, self._intake.topology.queue(queue)
+        channel, name = self.link.channel, self._intake.names[queue]
         # Applies to the consumers that start after it, each by itself.
         await bounded(ANSWER_TIMEOUT, channel.basic_qos(prefetch_count=self._intake.prefetch[queue]))
         try:
@@ -108,7 +108,7 @@ class Session:
         await bounded(ANSWER_TIMEOUT, self.link.channel.basic_cancel(self._tags.pop(queue)))
 
     async def _ask_after(self, queue: str) -> None:
-        name = self._intake.topology.queue(queue)
+        name = self._intake.names[queue]
         async with self.link.spare() as channel:
             found = await bounded(ANSWER_TIMEOUT, channel.queue_declare(name, passive=True))
         if not found.consumer_count:
@@ -140,13 +140,13 @@ class Session:
         self.link.lose(f"the server cancelled consumer {frame.consumer_tag}: was its queue deleted?")
 
 
-async def begin(intake: Intake, wanted: Callable[[], bool]) -> Session:
+async def begin(intake: Intake, wanted: Callable[[], bool], start: Start) -> Session:
     """A session that consumes, if it is to. Raises BrokerUnavailable or ConfigError."""
     with translated(intake.address, "consume from"):
         link = await dial(intake.address, "consumer")
         try:
-            await declare(link, intake.topology.plan(*intake.prefetch))
-            session = Session(link, intake)
+            await declare(link, intake.plan)
+            session = Session(link, intake, start)
             await session.switch(on=wanted())
             if not link.alive:
                 raise BrokerUnavailable(
