@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.records import Filter, Status
+from runner.records import Execution, Filter, Status
 from runner.store import Store
 from runner.transactions import (
     Action,
@@ -95,7 +95,8 @@ async def test_pages_of_an_attribute(store: Store, elapse: Elapse) -> None:
         await store.start([a_start(f"{number}-{i}", attributes=(RED,)) for i in range(3)])
         await start(store, a_start(f"{number}-other", attributes=(BLUE,)))
         await elapse(2)
-    cursor, seen = None, []
+    cursor: str | None = None
+    seen: list[Execution] = []
     while True:
         page = await store.executions(Filter(attributes=(RED,), limit=4, cursor=cursor))
         seen += page.executions

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runner.records import ChildLink, Execution, Notice, Status
-from runner.store import Store
+from runner.store import MAX_CRASHES, Store
 from runner.transactions import (
     Complete,
     ContinueAsNew,
@@ -123,11 +123,9 @@ async def test_an_end_by_a_late_claim_is_told(store: Store, elapse: Elapse) -> N
     assert [one.request for one in await outbox(store, "c-1")] == ["ended:c-1:0"]
 
 
-async def test_an_end_by_too_many_crashes_is_told(
-    store: Store, elapse: Elapse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_end_by_too_many_crashes_is_told(store: Store, elapse: Elapse) -> None:
     await start(store, a_start("c-1", parent="e-1", parent_run=1))
-    for _ in range(20):
+    for _ in range(MAX_CRASHES):
         await claim(store, "c-1", lease_ms=1)
         await elapse(2)
         reaped = await store.reap(part(store, "c-1"), 10, [])

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ import pytest
 from runner.errors import ConfigError, Overloaded, StoreClosed, StoreConflict, StoreUnavailable
 from runner.records import Filter, Status, WorkerInfo
 from runner.store.sqlite import SqliteStore, schema
-from runner.store.sqlite.rows import Session
+from runner.store.sqlite.session import Session
 from runner.transactions import (
+    Action,
     Complete,
+    ContinueAsNew,
     Fail,
+    Follow,
     Lease,
     Reception,
     RetryAttempt,
@@ -30,6 +34,8 @@ from runner.transactions import (
 )
 from tests.contract.conftest import SkipClock
 from tests.contract.kit import (
+    a_cancel,
+    a_notice,
     a_parcel,
     a_signal,
     a_sleep,
@@ -40,6 +46,7 @@ from tests.contract.kit import (
     cancel,
     claim,
     history,
+    operate,
     part,
     record,
     start,
@@ -279,16 +286,19 @@ async def test_what_is_committed_survives_a_power_loss(store: SqliteStore) -> No
 async def test_a_purge_leaves_no_row_behind() -> None:
     clock = SkipClock()
     store = await opened(None, clock=clock)
-    turn = await begin(store, a_start(retention_ms=5))
+    turn = await begin(store, a_start(retention_ms=5, attributes=(("a", "1"),), parent="p-1"))
     await send(store)
-    await turn.commit(entries=[an_entry()], opens=[a_wait()])
+    await turn.commit(entries=[an_entry()], opens=[a_wait()], children=[("c-1", "abandon")])
     await turn.commit(end=Fail(error=b"e"))
-    tables = ("execution", "payload", "entry", "wait", "inbox", "request")
+    await store._do(lambda s: s.db.execute("DELETE FROM audit WHERE place > 0"))
+    found = await store._do(lambda s: s.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall())
+    apart = {"meta", "namespace", "outbox", "seat", "worker", "tombstone", "sqlite_sequence"}
+    tables = {name for (name,) in found} - apart
 
     def rows(session: Session) -> dict[str, int]:
         return {one: session.db.execute(f"SELECT count(*) FROM {one}").fetchone()[0] for one in tables}
 
-    assert await store._do(rows) == {**dict.fromkeys(tables, 1), "wait": 0}
+    assert await store._do(rows) == {**dict.fromkeys(tables, 1), "wait": 0}, "each has something to lose"
     clock.now += 5
     assert (await store.purge(part(store), 10))[0] == 1
     assert await store._do(rows) == dict.fromkeys(tables, 0)
@@ -453,6 +463,9 @@ async def test_a_full_disk_refuses_new_work_and_loses_nothing(store: SqliteStore
         await store.deliver(a_signal(payload=big))
     with pytest.raises(StoreUnavailable):
         await turn.ask(entries=[an_entry(payload=big)])
+    with pytest.raises(StoreUnavailable) as unavailable:
+        await start(store, a_start("child", parent="e-1", input=big))
+    assert not isinstance(unavailable.value, Overloaded), "running work is asked again, not refused"
     answers = await asyncio.gather(
         start(store, a_start("too-big", input=big)), cancel(store), store.record("e-1"), return_exceptions=True
     )
@@ -466,6 +479,26 @@ async def test_a_full_disk_refuses_new_work_and_loses_nothing(store: SqliteStore
 
 
 # -- indexes --------------------------------------------------------------------------------------
+
+
+async def a_family_life(store: SqliteStore) -> None:
+    """A parent, its children, its followers, its runs and its operator."""
+    await store.deliver(replace(a_cancel("f-child"), tombstone=True))
+    await start(store, a_start("f-child", parent="f", attributes=(("a", "1"), ("b", "2"))))
+    turn = await begin(store, a_start("f", audit=2, entries=(an_entry(),)))
+    await store.follow(Follow(target="f", waiter="other", run=1, workflow="order"))
+    await send(store, "f")
+    await turn.commit(children=[("f-child", "cancel"), ("f-2", "cancel")], attributes=[("a", "2")], opens=[a_wait()])
+    await store.deliver(a_notice("f-child", "f"))
+    await turn.commit(end=ContinueAsNew(input=b"i"), seen=0)
+    turn = await claim(store, "f")
+    await turn.commit(entries=[an_entry()], opens=[a_sleep(after_ms=60_000)], end=Fail(error=b"e"))
+    await operate(store, Action.RETRY, "f", entries=1, drop=("step-1",))
+    await operate(store, Action.RECORD, "f", entry=an_entry())
+    await operate(store, Action.HURRY, "f", hurry=("nap",))
+    await operate(store, Action.FORCE_FAIL, "f")
+    await store.audit("f")
+    await store.children("f")
 
 
 async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
@@ -500,6 +533,9 @@ async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
     await store.read("e-1")
     for filter in (
         Filter(),
+        Filter(stuck=True),
+        Filter(attributes=(("a", "1"), ("b", "2"))),
+        Filter(attributes=(("a", "1"),), status=Status.COMPLETED, created_after=0, created_before=1, cursor="5.5"),
         Filter(status=Status.COMPLETED),
         Filter(workflow="order"),
         Filter(status=Status.COMPLETED, workflow="order", created_after=0, created_before=1, cursor="5.5"),
@@ -508,6 +544,7 @@ async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
         await store.executions(filter)
     clock.now += 10
     assert (await store.purge(here, 10))[0] == 1
+    await a_family_life(store)
     await store.lead("n", "name", 5)
     await store.workers(5)
 
@@ -536,7 +573,7 @@ async def test_no_statement_walks_through_what_is_over(monkeypatch: pytest.Monke
     assert walks == {}
     used = " ".join(step for plan in found.values() for step in plan)
     indexes = {"ready", "ready_queue", "passed_over", "timers", "leases", "expiry", "outbox_order"}
-    listings = {"by_age", "by_status", "by_workflow", "by_both"}
+    listings = {"by_age", "by_status", "by_workflow", "by_both", "by_need", "by_attribute"}
     assert {name for name in indexes | listings if not re.search(rf"INDEX {name}\b", used)} == set()
     sorts = {sql: plan for sql, plan in found.items() if any("TEMP B-TREE" in step for step in plan)}
     assert {sql.partition(" FROM ")[2].split(" ")[0] for sql in sorts} <= {"entry"}, "one execution's journal is small"

@@ -1,19 +1,24 @@
-"""What comes from outside: starts, signals, cancels."""
+"""What comes from outside: starts, signals, cancels, notices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.records import Status
-from runner.store.sqlite import moves
-from runner.store.sqlite.rows import Row, Session
+from runner.records import AuditEntry, Status
+from runner.store.sqlite import kin, moves, requests, saving, trail
+from runner.store.sqlite.rows import Row
+from runner.store.sqlite.session import Session
 from runner.transactions import (
     Deliver,
     Delivered,
     Reception,
     Start,
     Started,
+    Wake,
 )
+
+#: How long a cancel waits for the start it has overtaken, in ms: the default retention of an execution.
+TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 
 
 def start(s: Session, starts: Sequence[Start], partitions: int) -> list[Started]:
@@ -24,9 +29,17 @@ def start(s: Session, starts: Sequence[Start], partitions: int) -> list[Started]
 def _start(s: Session, asked: Start, partitions: int) -> Started:
     row = s.load(asked.id)
     if row is None:
-        row = moves.created(asked, s.ns, partitions, s.now)
-        s.insert(row, asked.input)
-    return Started(new=row.request == asked.request, digest=row.digest, wake=row.wake if _unheard(row) else None)
+        row = _create(s, asked, partitions)
+    elif asked.parent and asked.request != row.request:
+        kin.add_follower(s, row, asked.parent, asked.parent_run)
+    parcels, rows = s.harvest()
+    return Started(
+        new=row.request == asked.request,
+        digest=row.digest,
+        wake=row.wake if _unheard(row) else None,
+        parcels=parcels,
+        rows=rows,
+    )
 
 
 def _unheard(row: Row) -> bool:
@@ -34,32 +47,67 @@ def _unheard(row: Row) -> bool:
     return row.status is Status.PENDING and row.started_at is None and row.ready_at is not None
 
 
+def _create(s: Session, asked: Start, partitions: int) -> Row:
+    row = saving.insert(s, moves.created(asked, s.ns, partitions, s.now), asked.input)
+    entries = [(row.x, one.id, one.number, one.pack()) for one in asked.entries]
+    s.db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", entries)
+    saving.set_attributes(s, row, asked.attributes)
+    if asked.parent:
+        kin.add_follower(s, row, asked.parent, asked.parent_run)
+    cancel = _overtaken_by(s, asked.id)
+    return row if cancel is None else _take_in(s, row, cancel)[0]
+
+
 def deliver(s: Session, asked: Deliver) -> Delivered:
     """Append to an inbox, once per request."""
     row = s.load(asked.id)
     if row is None:
-        return Delivered(reception=Reception.UNKNOWN)
-    if (before := _before(s, row, asked.request)) is not None:
-        return before
-    if row.status.terminal:
+        return Delivered(reception=_bury(s, asked) if asked.tombstone else Reception.UNKNOWN)
+    if (before := requests.before(s, row, asked.request)) is not None:
+        return Delivered(reception=Reception.DELIVERED, wake=before.wake)
+    if asked.kind == "ended":
+        kin.mark_ended(s, row, asked)
+    if row.status.terminal or asked.run not in (0, row.run):
         return Delivered(reception=Reception.TERMINAL)
-    if asked.kind == "cancel" and row.cancel_index is not None:
+    if asked.kind == "cancel" and row.cancelled:
         return Delivered(reception=Reception.DELIVERED)
+    _, wake = _take_in(s, row, asked)
+    parcels, rows = s.harvest()
+    return Delivered(reception=Reception.DELIVERED, wake=wake, parcels=parcels, rows=rows)
+
+
+def _take_in(s: Session, row: Row, asked: Deliver) -> tuple[Row, Wake | None]:
     item = (row.x, row.inbox, s.now, asked.kind, asked.name, asked.payload)
     s.db.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?)", item)
-    changed = moves.received(row, asked, s.now)
-    s.save(row, changed)
-    woke = changed.seq > row.seq
-    s.db.execute("INSERT INTO request VALUES (?, ?, ?)", (row.x, asked.request, changed.seq if woke else 0))
+    changed = saving.save(s, row, moves.received(row, asked, s.now), [_line(s, row, asked)])
     if row.owned:
         s.words.append((f"worker/{row.worker}", row.id))
-    return Delivered(reception=Reception.DELIVERED, wake=changed.wake if woke else None)
+    return changed, requests.remember(s, row, changed, asked.request)
 
 
-def _before(s: Session, row: Row, request: str) -> Delivered | None:
-    """The answer to a request that was here before: its wake too, while nobody has followed it."""
-    found = s.db.execute("SELECT seq FROM request WHERE x = ? AND request = ?", (row.x, request)).fetchone()
+def _line(s: Session, row: Row, asked: Deliver) -> AuditEntry:
+    if asked.kind == "cancel":
+        return trail.line(s, row, "cancel", reason=asked.name)
+    # ``kind`` is a field of this line too.
+    return AuditEntry(execution_id=row.id, at=s.now, kind="delivered", fields={"kind": asked.kind, "name": asked.name})
+
+
+# -- cancels that overtake their start ------------------------------------------------------------
+
+
+def _bury(s: Session, cancel: Deliver) -> Reception:
+    """Leave a tombstone, and clear those away that no start has come for."""
+    s.db.execute("DELETE FROM tombstone WHERE ns = ? AND until <= ?", (s.ns, s.now))
+    values = (s.ns, cancel.id, cancel.request, cancel.name, s.now + TOMBSTONE_MS)
+    s.db.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?, ?, ?)", values)
+    return Reception.DELIVERED
+
+
+def _overtaken_by(s: Session, id: str) -> Deliver | None:
+    """The cancel that was here before the execution; it counts once."""
+    found = s.db.execute("SELECT request, reason, until FROM tombstone WHERE ns = ? AND id = ?", (s.ns, id)).fetchone()
     if found is None:
         return None
-    unheard = found[0] == row.seq and row.ready_at is not None
-    return Delivered(reception=Reception.DELIVERED, wake=row.wake if unheard else None)
+    s.db.execute("DELETE FROM tombstone WHERE ns = ? AND id = ?", (s.ns, id))
+    request, reason, until = found
+    return Deliver(id=id, request=request, kind="cancel", name=reason, payload=b"") if until > s.now else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 
 from runner.records import Leadership, WorkerInfo
-from runner.store.sqlite.rows import Session
+from runner.store.sqlite.session import Session
 
 
 def lead(s: Session, nonce: str, name: str, ttl_ms: int) -> Leadership:

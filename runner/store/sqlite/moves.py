@@ -5,25 +5,33 @@ Every change of status goes through the table in ``runner.core.status``.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from runner.core.status import Move, after
 from runner.records import Cause, Status
 from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS, partition_of
-from runner.store.sqlite.rows import Row
+from runner.store.sqlite.rows import Row, packed_ids
 from runner.transactions import (
+    Commit,
     Complete,
+    ContinueAsNew,
     Deliver,
     End,
     EndCancelled,
     Fail,
+    FailCompensation,
     Refusal,
     RetryAttempt,
     Start,
     Suspend,
 )
 
-_CAUSES = {Move.TIME_OUT: Cause.TIMED_OUT, Move.POISON: Cause.POISONED}
+_LAST_MOVES: Mapping[type[End], Move] = {
+    Fail: Move.FAIL,
+    FailCompensation: Move.FAIL_COMPENSATION,
+    EndCancelled: Move.END_CANCELLED,
+}
+_CAUSES = {Move.TIME_OUT: Cause.TIMED_OUT, Move.POISON: Cause.POISONED, Move.FORCE_FAIL: Cause.FORCED}
 
 
 def created(start: Start, ns: int, partitions: int, now: int) -> Row:
@@ -44,6 +52,11 @@ def created(start: Start, ns: int, partitions: int, now: int) -> Row:
         created_at=now,
         deadline=deadline,
         retention_ms=start.retention_ms,
+        parent=start.parent,
+        parent_run=start.parent_run,
+        seed=start.seed or start.id,
+        timeout_ms=start.timeout_ms,
+        audit=start.audit,
         timer_at=begins,
     )
     return fresh if begins > now else readied(fresh, now)
@@ -51,14 +64,13 @@ def created(start: Start, ns: int, partitions: int, now: int) -> Row:
 
 def readied(row: Row, now: int) -> Row:
     """Ready for a worker, with the grace its hint has; only its own deadline is still on a timer."""
-    return replace(row, seq=row.seq + 1, ready_at=now + GRACE_MS, timer_at=row.deadline)
+    return row._replace(seq=row.seq + 1, ready_at=now + GRACE_MS, timer_at=row.deadline)
 
 
 def ended(row: Row, move: Move, now: int) -> Row:
     """Terminal: every end there is goes through here."""
     status = after(row.status, move)
-    return replace(
-        _given_back(row),
+    return given_back(row)._replace(
         status=status,
         cause=_CAUSES.get(move, Cause.NONE) if status is Status.FAILED else Cause.NONE,
         ended_at=now,
@@ -67,6 +79,21 @@ def ended(row: Row, move: Move, now: int) -> Row:
         passed="",
         passes=0,
         expires_at=now + row.retention_ms,
+        stuck=int(_needs_an_operator(row, status, move)),
+    )
+
+
+def _needs_an_operator(row: Row, status: Status, move: Move) -> bool:
+    """True when something may have been left undone that nobody will undo."""
+    if status is Status.COMPENSATION_FAILED:
+        return True
+    return row.outstanding > 0 and (status is Status.FAILED or move is Move.TIME_OUT)
+
+
+def given_back(row: Row) -> Row:
+    """Owned by nobody."""
+    return row._replace(
+        last_nonce=row.nonce or row.last_nonce, nonce="", worker="", lease_until=None, commits=0, answer=b""
     )
 
 
@@ -81,14 +108,13 @@ def refusal(row: Row, nonce: str) -> Refusal | None:
 
 
 def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
-    return replace(
-        row,
+    return row._replace(
         status=after(row.status, Move.CLAIM),
         started_at=now if row.started_at is None else row.started_at,
         nonce=nonce,
         worker=worker,
         lease_until=now + lease_ms,
-        count=0,
+        commits=0,
         answer=b"",
         ready_at=None,
         timer_at=None,
@@ -97,26 +123,26 @@ def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
 
 
 def released(row: Row, now: int) -> Row:
-    return readied(replace(_given_back(row), status=after(row.status, Move.RELEASE)), now)
+    return readied(given_back(row)._replace(status=after(row.status, Move.RELEASE)), now)
 
 
 def reaped(row: Row, crash: bool, now: int) -> Row:
     """The lease ran out: ready again, or over when that was one crash too many."""
-    counted = replace(row, crashes=row.crashes + crash)
+    counted = row._replace(crashes=row.crashes + crash)
     if crash and counted.crashes >= MAX_CRASHES:
         return ended(counted, Move.POISON, now)
-    return readied(replace(_given_back(counted), status=after(row.status, Move.REAP)), now)
+    return readied(given_back(counted)._replace(status=after(row.status, Move.REAP)), now)
 
 
-def held(row: Row, lease_ms: int, progress: bool, now: int) -> Row:
+def held(row: Row, commit: Commit, now: int) -> Row:
     """The lease begins anew; an entry is progress, and with it crashes and passes are counted anew."""
-    extended = replace(row, lease_until=now + lease_ms)
-    return replace(extended, crashes=0, passes=0) if progress else extended
+    extended = row._replace(lease_until=now + commit.lease_ms, outstanding=commit.outstanding)
+    return extended._replace(crashes=0, passes=0) if commit.entries else extended
 
 
 def passed_over(row: Row, reason: str, now: int) -> Row:
     delay = min(PASS_FIRST_MS << min(row.passes, 10), PASS_LAST_MS)
-    return replace(row, passed=reason, passes=row.passes + 1, ready_at=now + delay)
+    return row._replace(passed=reason, passes=row.passes + 1, ready_at=now + delay)
 
 
 def timer_fired(row: Row, now: int) -> Row:
@@ -127,12 +153,12 @@ def timer_fired(row: Row, now: int) -> Row:
 
 def received(row: Row, deliver: Deliver, now: int) -> Row:
     """An item is appended to the inbox. The caller has dealt with repeats, with ends and with second cancels."""
-    grown = replace(row, inbox=row.inbox + 1)
+    grown = row._replace(inbox=row.inbox + 1)
     if deliver.kind == "cancel":
-        grown = replace(grown, reason=deliver.name, cancel_index=row.inbox)
+        grown = grown._replace(reason=deliver.name, cancel_index=row.inbox)
         if row.started_at is None:
             return ended(grown, Move.ABANDON, now)
-        grown = replace(grown, status=after(row.status, Move.CANCEL))
+        grown = grown._replace(status=after(row.status, Move.CANCEL))
     if row.owned or row.ready_at is not None or grown.status in (Status.PENDING, Status.RETRYING):
         return grown
     return readied(grown, now)
@@ -143,26 +169,27 @@ def over(row: Row, end: End, seen: int, nearest: int | None, now: int) -> Row | 
 
     ``nearest`` is the earliest deadline of the open waits.
     """
-    if row.late(now):
+    if isinstance(end, Fail):
+        row = row._replace(escaped=packed_ids(end.escaped))
+    if row.late(now) and not isinstance(end, FailCompensation):
         return ended(row, Move.TIME_OUT, now)
     match end:
         case Suspend():
             news = row.inbox > seen or (nearest is not None and nearest <= now)
             return None if news else _suspended(row, nearest)
-        case Complete():
-            return ended(_unaware(row) if _cancel_unseen(row, seen) else row, Move.COMPLETE, now)
-        case Fail():
-            return ended(row, Move.FAIL, now)
-        case EndCancelled():
-            return ended(row, Move.END_CANCELLED, now)
         case RetryAttempt(after_ms=after_ms):
             return None if _cancel_unseen(row, seen) else _retried(row, after_ms, now)
+        case ContinueAsNew():
+            return _continued(row, now)
+        case Complete():
+            return ended(_unaware(row) if _cancel_unseen(row, seen) else row, Move.COMPLETE, now)
+        case _:
+            return ended(row, _LAST_MOVES[type(end)], now)
 
 
 def _suspended(row: Row, nearest: int | None) -> Row:
     moments = [moment for moment in (nearest, row.deadline) if moment is not None]
-    return replace(
-        _given_back(row),
+    return given_back(row)._replace(
         status=after(row.status, Move.SUSPEND),
         ready_at=None,
         timer_at=min(moments, default=None),
@@ -175,7 +202,13 @@ def _retried(row: Row, after_ms: int, now: int) -> Row:
     if status.terminal:
         return ended(row, Move.RETRY, now)
     timer = now + after_ms if row.deadline is None else min(now + after_ms, row.deadline)
-    return replace(_given_back(row), status=status, attempt=row.attempt + 1, timer_at=timer, passes=0)
+    return given_back(row)._replace(status=status, attempt=row.attempt + 1, timer_at=timer, passes=0)
+
+
+def _continued(row: Row, now: int) -> Row:
+    status = after(row.status, Move.CONTINUE)
+    fresh = given_back(row)._replace(status=status, run=row.run + 1, run_at=now, attempt=1, passes=0, outstanding=0)
+    return readied(fresh, now)
 
 
 def _cancel_unseen(row: Row, seen: int) -> bool:
@@ -184,10 +217,4 @@ def _cancel_unseen(row: Row, seen: int) -> bool:
 
 def _unaware(row: Row) -> Row:
     """As the turn knows it that has not seen the cancel yet."""
-    return replace(row, status=Status.RUNNING)
-
-
-def _given_back(row: Row) -> Row:
-    return replace(
-        row, last_nonce=row.nonce or row.last_nonce, nonce="", worker="", lease_until=None, count=0, answer=b""
-    )
+    return row._replace(status=Status.RUNNING)

@@ -12,9 +12,16 @@ from runner.records import (
     Page,
     Wait,
 )
-from runner.store.sqlite.rows import COLUMNS, SELECT, Row, Session, execution_of, row_of
+from runner.store.sqlite.rows import COLUMNS, SELECT, Row, execution_of, row_of
+from runner.store.sqlite.session import Session
 
-_WHOLE = f"{SELECT}, payload.input, payload.result, payload.error FROM execution JOIN payload USING (x)"
+_ATTRIBUTES = "(SELECT json_group_object(name, json(text)) FROM attribute WHERE attribute.x = payload.x)"
+_PAYLOADS = f"payload.input, payload.result, payload.error, {_ATTRIBUTES}"
+_ALONE = f"SELECT {_PAYLOADS} FROM payload WHERE x = ?"  # noqa: S608 - our own names
+_ATTRIBUTE = (
+    "EXISTS (SELECT 1 FROM attribute AS other WHERE other.x = execution.x AND other.name = ? AND other.text = ?)"
+)
+_WHOLE = f"{SELECT}, {_PAYLOADS} FROM"
 
 
 def record(s: Session, id: str) -> Execution | None:
@@ -30,16 +37,27 @@ def history(s: Session, id: str) -> History | None:
 def history_of(s: Session, row: Row) -> History:
     """All that a replay of this row needs."""
     entries = s.db.execute("SELECT packed FROM entry WHERE x = ? ORDER BY number, id", (row.x,))
-    waits = s.db.execute("SELECT id, kind, name, opened_at, deadline, attempts FROM wait WHERE x = ?", (row.x,))
+    waits = s.db.execute(
+        "SELECT id, kind, name, opened_at, deadline, attempts, details FROM wait WHERE x = ?", (row.x,)
+    )
     return History(
         execution=_execution(s, row),
         entries=tuple(Entry.unpack(packed) for (packed,) in entries),
         waits=tuple(
-            Wait(id=id, kind=kind, name=name, opened_at=opened_at, deadline=deadline, attempts=attempts)
-            for id, kind, name, opened_at, deadline, attempts in waits
+            Wait(
+                id=id,
+                kind=kind,
+                name=name,
+                opened_at=opened_at,
+                deadline=deadline,
+                attempts=attempts,
+                details=details,
+            )
+            for id, kind, name, opened_at, deadline, attempts, details in waits
         ),
         inbox=inbox_of(s, row, 0),
         now=s.now,
+        rows=s.harvest()[1],
     )
 
 
@@ -56,7 +74,9 @@ def inbox_of(s: Session, row: Row, seen: int) -> tuple[InboxItem, ...]:
 def executions(s: Session, filter: Filter) -> Page:
     """One page, newest first, along an index that holds exactly what is asked for."""
     conditions, values = _conditions(filter)
-    sql = f"{_WHOLE} WHERE ns = ? {conditions} ORDER BY created_at DESC, x DESC LIMIT ?"
+    source, age = _source(filter)
+    where = "".join(f" AND {one}" for one in conditions)
+    sql = f"{_WHOLE} {source} WHERE {age}.ns = ? {where} ORDER BY {age}.created_at DESC, {age}.x DESC LIMIT ?"
     # One more than shown tells whether this is the last page.
     found = s.db.execute(sql, (s.ns, *values, filter.limit + 1)).fetchall()
     shown = found[: filter.limit]
@@ -67,19 +87,31 @@ def executions(s: Session, filter: Filter) -> Page:
     )
 
 
-def _conditions(filter: Filter) -> tuple[str, list[object]]:
+def _source(filter: Filter) -> tuple[str, str]:
+    """The tables, and which of them leads: of attributes one is looked up. CROSS JOIN keeps it first."""
+    if filter.attributes:
+        return "attribute AS first CROSS JOIN execution USING (x) JOIN payload USING (x)", "first"
+    return "execution JOIN payload USING (x)", "execution"
+
+
+def _conditions(filter: Filter) -> tuple[list[str], list[object]]:
+    _, age = _source(filter)
     wanted: list[tuple[str, tuple[object, ...]]] = []
+    for place, (name, text) in enumerate(filter.attributes):
+        wanted.append((_ATTRIBUTE if place else "first.name = ? AND first.text = ?", (name, text)))
     if filter.status is not None:
-        wanted.append(("status = ?", (filter.status.value,)))
+        wanted.append(("execution.status = ?", (filter.status.value,)))
     if filter.workflow is not None:
-        wanted.append(("workflow = ?", (filter.workflow,)))
+        wanted.append(("execution.workflow = ?", (filter.workflow,)))
+    if filter.stuck:
+        wanted.append(("execution.stuck = 1", ()))
     if filter.created_after is not None:
-        wanted.append(("created_at >= ?", (filter.created_after,)))
+        wanted.append((f"{age}.created_at >= ?", (filter.created_after,)))
     if filter.created_before is not None:
-        wanted.append(("created_at < ?", (filter.created_before,)))
+        wanted.append((f"{age}.created_at < ?", (filter.created_before,)))
     if filter.cursor is not None:
-        wanted.append(("(created_at, x) < (?, ?)", _place(filter.cursor)))
-    return "".join(f" AND {sql}" for sql, _ in wanted), [value for _, values in wanted for value in values]
+        wanted.append((f"({age}.created_at, {age}.x) < (?, ?)", _place(filter.cursor)))
+    return [sql for sql, _ in wanted], [value for _, values in wanted for value in values]
 
 
 def _place(cursor: str) -> tuple[int, int]:
@@ -90,5 +122,5 @@ def _place(cursor: str) -> tuple[int, int]:
 
 
 def _execution(s: Session, row: Row) -> Execution:
-    payloads = s.db.execute("SELECT input, result, error FROM payload WHERE x = ?", (row.x,)).fetchone()
+    payloads = s.db.execute(_ALONE, (row.x,)).fetchone()
     return execution_of(row, *payloads)

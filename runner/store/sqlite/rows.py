@@ -1,20 +1,25 @@
-"""One execution's row: loaded into a frozen record, changed by pure functions, written back by its difference."""
+"""One execution's row: loaded into an immutable record, changed by pure functions, written back by its difference."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgpack
 
 from runner.records import Cause, Execution, Status
-from runner.store.sqlite.topics import Word
 from runner.transactions import Wake
 
+_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """An execution without its payloads. The names are those of the columns."""
+
+class Row(NamedTuple):
+    """An execution without its payloads. The names are those of the columns.
+
+    A tuple, not a dataclass: it is made, changed and compared with every operation.
+    """
 
     x: int
     ns: int
@@ -29,8 +34,16 @@ class Row:
     created_at: int
     deadline: int | None
     retention_ms: int
+    parent: str
+    parent_run: int
+    seed: str
+    timeout_ms: int | None
+    audit: int  # how many lines its trail keeps
+    timer_at: int | None
     status: Status = Status.PENDING
+    cause: Cause = Cause.NONE
     run: int = 1
+    run_at: int | None = None
     attempt: int = 1
     crashes: int = 0
     started_at: int | None = None
@@ -39,25 +52,34 @@ class Row:
     worker: str = ""
     nonce: str = ""
     lease_until: int | None = None
-    count: int = 0  # of the last commit under this lease, with the answer it got
+    commits: int = 0  # the number of the last commit under this lease, with the answer it got
     answer: bytes = b""
     last_nonce: str = ""  # of the last lease that is over
     left_nonce: str = ""  # the last commit that gave a lease back, with the answer it got
-    left_count: int = 0
+    left_commits: int = 0
     left_answer: bytes = b""
-    cause: Cause = Cause.NONE
     reason: str = ""
     passed: str = ""
     passes: int = 0
     ready_at: int | None = None
-    timer_at: int | None
     expires_at: int | None = None
     inbox: int = 0  # its length
-    cancel_index: int | None = None  # where in the inbox the cancel lies
+    cancel_index: int | None = None  # where in the inbox the cancel lies; None also when a new run has left it behind
+    outstanding: int = 0
+    rollback: int = 0
+    escaped: bytes = b""  # packed ids
+    openings: int = 0
+    stuck: int = 0  # 1: it has ended and needs an operator
+    lines: int = 0  # of its audit trail, also those that are kept no longer
 
     @property
     def owned(self) -> bool:
         return self.lease_until is not None
+
+    @property
+    def cancelled(self) -> bool:
+        """True when its end was asked for, whatever became of it."""
+        return self.cancel_index is not None or self.status is Status.CANCELLING
 
     def late(self, now: int) -> bool:
         """True when its own deadline has passed."""
@@ -68,21 +90,35 @@ class Row:
         return Wake(id=self.id, queue=self.queue, workflow=self.workflow, version=self.version, seq=self.seq)
 
 
-COLUMNS = tuple(f.name for f in fields(Row))
+COLUMNS = Row._fields
 SELECT = f"SELECT {', '.join('execution.' + name for name in COLUMNS)}"
-_INSERT = f"INSERT INTO execution ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * (len(COLUMNS) - 1))})"  # noqa: S608
+INSERT = f"INSERT INTO execution ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * (len(COLUMNS) - 1))})"  # noqa: S608
+
+# The two columns that are enums lie side by side: the others are taken as they come.
+_STATUS = COLUMNS.index("status")
+_STATUSES: Mapping[str, Status] = {one.value: one for one in Status}
+_CAUSES: Mapping[str, Cause] = {one.value: one for one in Cause}
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """A row as SELECT gives it."""
-    named: dict[str, Any] = dict(zip(COLUMNS, values, strict=False))
-    named["status"] = Status(named["status"])
-    named["cause"] = Cause(named["cause"])
-    return Row(**named)
+    """A row as SELECT gives it; what follows its columns is left out."""
+    status, cause = values[_STATUS : _STATUS + 2]
+    return Row._make(
+        (*values[:_STATUS], _STATUSES[status], _CAUSES[cause], *values[_STATUS + 2 : len(COLUMNS)]),
+    )
 
 
-def execution_of(row: Row, input: bytes, result: bytes | None, error: bytes | None) -> Execution:
-    """The record that the outside sees."""
+def packed_ids(ids: Iterable[str]) -> bytes:
+    listed = list(ids)
+    return bytes(msgpack.packb(listed)) if listed else b""
+
+
+def unpacked_ids(packed: bytes) -> tuple[str, ...]:
+    return tuple(msgpack.unpackb(packed)) if packed else ()
+
+
+def execution_of(row: Row, input: bytes, result: bytes | None, error: bytes | None, attributes: str) -> Execution:
+    """The record that the outside sees; ``attributes`` is a JSON object."""
     return Execution(
         id=row.id,
         workflow=row.workflow,
@@ -107,57 +143,14 @@ def execution_of(row: Row, input: bytes, result: bytes | None, error: bytes | No
         cause=row.cause,
         reason=row.reason,
         passed=row.passed,
+        parent=row.parent,
+        parent_run=row.parent_run,
+        seed=row.seed,
+        run_at=row.run_at,
+        timeout_ms=row.timeout_ms,
+        attributes=_NO_ATTRIBUTES if attributes == "{}" else json.loads(attributes),
+        outstanding=row.outstanding,
+        rollback=bool(row.rollback),
+        escaped=unpacked_ids(row.escaped),
+        openings=row.openings,
     )
-
-
-@dataclass(slots=True, kw_only=True)
-class Session:
-    """What one operation works with: the open transaction, its namespace, its moment, its words for later."""
-
-    db: sqlite3.Connection
-    ns: int
-    now: int
-    words: list[Word] = field(default_factory=list)
-
-    def load(self, id: str) -> Row | None:
-        found = self.db.execute(f"{SELECT} FROM execution WHERE ns = ? AND id = ?", (self.ns, id)).fetchone()
-        return None if found is None else row_of(found)
-
-    def several(self, condition: str, *values: object) -> list[Row]:
-        """Rows by a condition on this namespace; it names the index that serves it by its columns."""
-        sql = f"{SELECT} FROM execution WHERE ns = ? AND {condition}"
-        return [row_of(found) for found in self.db.execute(sql, (self.ns, *values)).fetchall()]
-
-    def insert(self, row: Row, input: bytes) -> None:
-        """A new row; its ``x`` is given by the table."""
-        x = self.db.execute(_INSERT, [getattr(row, name) for name in COLUMNS[1:]]).lastrowid or 0
-        self.db.execute("INSERT INTO payload (x, input) VALUES (?, ?)", (x, input))
-        self._announce(None, row, x)
-
-    def save(self, old: Row, new: Row) -> None:
-        """Write what differs: an index is touched only when its column changed."""
-        changed = [name for name in COLUMNS if getattr(old, name) != getattr(new, name)]
-        if not changed:
-            return
-        sets = ", ".join(f"{name} = ?" for name in changed)
-        values = [getattr(new, name) for name in changed]
-        self.db.execute(f"UPDATE execution SET {sets} WHERE x = ?", (*values, old.x))  # noqa: S608 - our own names
-        if new.status.terminal:
-            self.db.execute("DELETE FROM wait WHERE x = ?", (old.x,))
-        self._announce(old, new, old.x)
-
-    def earliest(self, column: str, partition: int) -> int | None:
-        """The first moment of a time index."""
-        sql = f"SELECT min({column}) FROM execution WHERE ns = ? AND p = ? AND {column} IS NOT NULL"  # noqa: S608
-        (found,) = self.db.execute(sql, (self.ns, partition)).fetchone()
-        return None if found is None else int(found)
-
-    def _announce(self, old: Row | None, new: Row, x: int) -> None:
-        if new.status.terminal and (old is None or not old.status.terminal):
-            self.words.append((f"ended/{new.id}", new.status.value))
-        if new.timer_at is None or (old is not None and old.timer_at == new.timer_at):
-            return
-        sooner = "ns = ? AND p = ? AND timer_at IS NOT NULL AND timer_at <= ? AND x <> ? LIMIT 1"
-        found = self.db.execute(f"SELECT 1 FROM execution WHERE {sooner}", (self.ns, new.p, new.timer_at, x))  # noqa: S608
-        if found.fetchone() is None:
-            self.words.append(("timers", str(new.p)))

@@ -31,8 +31,14 @@ CREATE TABLE execution (
     created_at INTEGER NOT NULL,
     deadline INTEGER,
     retention_ms INTEGER NOT NULL,
+    parent TEXT NOT NULL,
+    parent_run INTEGER NOT NULL,
+    seed TEXT NOT NULL,
+    timeout_ms INTEGER,
+    audit INTEGER NOT NULL,
     status TEXT NOT NULL,
     run INTEGER NOT NULL,
+    run_at INTEGER,
     attempt INTEGER NOT NULL,
     crashes INTEGER NOT NULL,
     started_at INTEGER,
@@ -41,11 +47,11 @@ CREATE TABLE execution (
     worker TEXT NOT NULL,
     nonce TEXT NOT NULL,
     lease_until INTEGER,
-    count INTEGER NOT NULL,
+    commits INTEGER NOT NULL,
     answer BLOB NOT NULL,
     last_nonce TEXT NOT NULL,
     left_nonce TEXT NOT NULL,
-    left_count INTEGER NOT NULL,
+    left_commits INTEGER NOT NULL,
     left_answer BLOB NOT NULL,
     cause TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -56,6 +62,12 @@ CREATE TABLE execution (
     expires_at INTEGER,
     inbox INTEGER NOT NULL,
     cancel_index INTEGER,
+    outstanding INTEGER NOT NULL,
+    rollback INTEGER NOT NULL,
+    escaped BLOB NOT NULL,
+    openings INTEGER NOT NULL,
+    stuck INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
     UNIQUE (ns, id)
 );
 CREATE INDEX ready ON execution (ns, p, ready_at) WHERE ready_at IS NOT NULL;
@@ -68,6 +80,7 @@ CREATE INDEX by_age ON execution (ns, created_at);
 CREATE INDEX by_status ON execution (ns, status, created_at);
 CREATE INDEX by_workflow ON execution (ns, workflow, created_at);
 CREATE INDEX by_both ON execution (ns, status, workflow, created_at);
+CREATE INDEX by_need ON execution (ns, created_at) WHERE stuck = 1;
 
 CREATE TABLE payload (x INTEGER PRIMARY KEY, input BLOB NOT NULL, result BLOB, error BLOB);
 
@@ -81,6 +94,7 @@ CREATE TABLE wait (
     opened_at INTEGER NOT NULL,
     deadline INTEGER,
     attempts INTEGER NOT NULL,
+    details BLOB NOT NULL,
     PRIMARY KEY (x, id)
 ) WITHOUT ROWID;
 
@@ -96,6 +110,44 @@ CREATE TABLE inbox (
 
 CREATE TABLE request (x INTEGER NOT NULL, request TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (x, request)) WITHOUT ROWID;
 
+CREATE TABLE attribute (
+    x INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    text TEXT NOT NULL,
+    ns INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (x, name)
+) WITHOUT ROWID;
+CREATE INDEX by_attribute ON attribute (ns, name, text, created_at, x);
+
+CREATE TABLE audit (x INTEGER NOT NULL, place INTEGER NOT NULL, packed BLOB NOT NULL, UNIQUE (x, place));
+
+CREATE TABLE child (
+    x INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    PRIMARY KEY (x, id)
+) WITHOUT ROWID;
+
+CREATE TABLE follower (
+    x INTEGER NOT NULL,
+    waiter TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    PRIMARY KEY (x, waiter, run)
+) WITHOUT ROWID;
+
+CREATE TABLE tombstone (
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    request TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (ns, id)
+) WITHOUT ROWID;
+CREATE INDEX tombstone_age ON tombstone (ns, until);
+
 CREATE TABLE outbox (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     ns INTEGER NOT NULL,
@@ -105,7 +157,8 @@ CREATE TABLE outbox (
     request TEXT NOT NULL,
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
-    payload BLOB NOT NULL
+    payload BLOB NOT NULL,
+    run INTEGER NOT NULL
 );
 CREATE INDEX outbox_order ON outbox (ns, p, place);
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 from runner.errors import ConfigError, Overloaded, StoreUnavailable
 from runner.log import Logger
 from runner.records import (
+    AuditEntry,
+    ChildLink,
     Execution,
     Filter,
     History,
@@ -21,9 +23,9 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store import PARTITIONS
-from runner.store.sqlite import arrivals, fleet, reading, schema, sweeps, turns
+from runner.store.sqlite import arrivals, fleet, kin, operating, outbox, reading, schema, sweeps, trail, turns
 from runner.store.sqlite.lock import FileLock
-from runner.store.sqlite.rows import Session
+from runner.store.sqlite.session import Session
 from runner.store.sqlite.topics import Listener, Topics
 from runner.store.sqlite.writer import Connection, DiskFull, Writer
 from runner.transactions import (
@@ -31,7 +33,10 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    Follow,
     Lease,
+    Operate,
+    Operated,
     Overdue,
     Parcel,
     Refusal,
@@ -101,7 +106,9 @@ class SqliteStore:
     # -- executions -------------------------------------------------------------------------------
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
-        return await self._new_work(partial(arrivals.start, starts=tuple(starts), partitions=self.partitions))
+        # Children are running work: what was begun must be able to end.
+        do = self._do if all(one.parent for one in starts) else self._new_work
+        return await do(partial(arrivals.start, starts=tuple(starts), partitions=self.partitions))
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms))
@@ -116,8 +123,14 @@ class SqliteStore:
         await self._do(partial(turns.pass_over, id=id, reason=reason))
 
     async def deliver(self, deliver: Deliver) -> Delivered:
-        do = self._do if deliver.kind == "cancel" else self._new_work
+        do = self._new_work if deliver.kind == "signal" else self._do
         return await do(partial(arrivals.deliver, asked=deliver))
+
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+        return await self._do(partial(kin.follow, asked=follow, partitions=self.partitions))
+
+    async def operate(self, operate: Operate) -> Operated:
+        return await self._do(partial(operating.operate, asked=operate))
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -134,10 +147,10 @@ class SqliteStore:
         return await self._do(partial(sweeps.rush, workflows=tuple(workflows), limit=limit))
 
     async def relay(self, partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
-        return await self._do(partial(sweeps.relay, partition=partition, limit=limit, older_than_ms=older_than_ms))
+        return await self._do(partial(outbox.relay, partition=partition, limit=limit, older_than_ms=older_than_ms))
 
     async def relayed(self, partition: int, places: Sequence[str]) -> None:
-        await self._do(partial(sweeps.relayed, partition=partition, places=tuple(places)))
+        await self._do(partial(outbox.relayed, partition=partition, places=tuple(places)))
 
     async def purge(self, partition: int, limit: int) -> tuple[int, int | None]:
         return await self._do(partial(sweeps.purge, partition=partition, limit=limit))
@@ -167,6 +180,12 @@ class SqliteStore:
 
     async def executions(self, filter: Filter) -> Page:
         return await self._do(partial(reading.executions, filter=filter))
+
+    async def audit(self, id: str) -> tuple[AuditEntry, ...]:
+        return await self._do(partial(trail.audit, id=id))
+
+    async def children(self, id: str) -> tuple[ChildLink, ...]:
+        return await self._do(partial(kin.children, id=id))
 
     async def now(self) -> int:
         return await self._do(lambda session: session.now)

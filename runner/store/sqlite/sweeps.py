@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from runner.store import GRACE_MS
-from runner.store.sqlite import moves
-from runner.store.sqlite.rows import Row, Session
+from runner.store.sqlite import moves, saving
+from runner.store.sqlite.rows import Row
+from runner.store.sqlite.session import Session
 from runner.transactions import (
-    Outgoing,
     Overdue,
-    Parcel,
     Wake,
     Woken,
 )
 
-_DEPENDENT = ("entry", "wait", "inbox", "request", "payload", "execution")
+_DEPENDENT = (
+    "entry",
+    "wait",
+    "inbox",
+    "request",
+    "attribute",
+    "audit",
+    "child",
+    "follower",
+    "payload",
+    "execution",
+)
 
 
 def due(s: Session, partition: int, limit: int) -> Woken:
@@ -36,7 +45,7 @@ def overdue(s: Session, partition: int, limit: int, backoff_ms: int) -> Overdue:
     """What is ready and was not claimed in time, pushed into the future."""
     rows = _reached(s, "ready_at", partition, limit)
     for row in rows:
-        s.save(row, replace(row, ready_at=s.now + backoff_ms))
+        saving.save(s, row, row._replace(ready_at=s.now + backoff_ms))
     ready = s.db.execute(
         "SELECT queue, count(*) FROM execution WHERE ns = ? AND p = ? AND ready_at IS NOT NULL GROUP BY queue",
         (s.ns, partition),
@@ -58,31 +67,9 @@ def rush(s: Session, workflows: Iterable[tuple[str, int]], limit: int) -> list[W
         offered = "passes > 0 AND passed <> '' AND ready_at IS NOT NULL"
         condition = f"workflow = ? AND version = ? AND {offered} ORDER BY ready_at LIMIT ?"
         for row in s.several(condition, workflow, version, limit - len(wakes)):
-            s.save(row, replace(row, ready_at=s.now + GRACE_MS))
+            saving.save(s, row, row._replace(ready_at=s.now + GRACE_MS))
             wakes.append(row.wake)
     return wakes
-
-
-def relay(s: Session, partition: int, limit: int, older_than_ms: int) -> list[Parcel]:
-    """The outbox, oldest first."""
-    found = s.db.execute(
-        "SELECT place, target, request, kind, name, payload FROM outbox"
-        " WHERE ns = ? AND p = ? AND at <= ? ORDER BY place LIMIT ?",
-        (s.ns, partition, s.now - older_than_ms, limit),
-    )
-    return [
-        Parcel(
-            place=str(place),
-            outgoing=Outgoing(target=target, request=request, kind=kind, name=name, payload=payload),
-        )
-        for place, target, request, kind, name, payload in found
-    ]
-
-
-def relayed(s: Session, partition: int, places: Sequence[str]) -> None:
-    s.db.executemany(
-        "DELETE FROM outbox WHERE ns = ? AND p = ? AND place = ?", [(s.ns, partition, int(place)) for place in places]
-    )
 
 
 def purge(s: Session, partition: int, limit: int) -> tuple[int, int | None]:
@@ -114,7 +101,7 @@ def recover(s: Session) -> int:
     """
     held = s.several("lease_until IS NOT NULL")
     for row in held:
-        s.save(row, moves.reaped(row, True, s.now))
+        saving.save(s, row, moves.reaped(row, True, s.now))
     s.db.execute("UPDATE execution SET ready_at = ? WHERE ns = ? AND ready_at > ?", (s.now, s.ns, s.now))
     for table in ("seat", "worker"):
         s.db.execute(f"DELETE FROM {table} WHERE ns = ?", (s.ns,))  # noqa: S608 - our own names
@@ -129,9 +116,12 @@ def _reached(s: Session, column: str, partition: int, limit: int) -> list[Row]:
 
 def _woken(s: Session, column: str, partition: int, changes: Sequence[tuple[Row, Row]]) -> Woken:
     for row, changed in changes:
-        s.save(row, changed)
+        saving.save(s, row, changed)
+    parcels, rows = s.harvest()
     return Woken(
         wakes=tuple(changed.wake for row, changed in changes if changed.seq > row.seq),
         next_at=s.earliest(column, partition),
         now=s.now,
+        parcels=parcels,
+        rows=rows,
     )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgpack
 
 from runner.core.status import Move
 from runner.errors import StoreConflict
 from runner.records import Entry, History, Status
-from runner.store.sqlite import moves, reading
-from runner.store.sqlite.rows import Row, Session
+from runner.store.sqlite import kin, moves, outbox, reading, runs, saving
+from runner.store.sqlite.rows import Row
+from runner.store.sqlite.session import Session
 from runner.transactions import (
     Commit,
     Committed,
     Complete,
+    ContinueAsNew,
     End,
     Fail,
+    FailCompensation,
     Lease,
     Open,
     Refusal,
@@ -34,16 +36,15 @@ def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int) -> Histor
         return Refusal.UNKNOWN
     if row.owned and row.nonce == nonce:
         # The worker trusts its lease from the moment it asked again.
-        mine = replace(row, lease_until=s.now + lease_ms)
+        mine = row._replace(lease_until=s.now + lease_ms)
     elif not row.owned and not row.status.terminal and row.late(s.now):
-        s.save(row, moves.ended(row, Move.TIME_OUT, s.now))
+        saving.save(s, row, moves.ended(row, Move.TIME_OUT, s.now))
         return Refusal.TERMINAL
     elif refused := moves.refusal(row, nonce):
         return refused
     else:
         mine = moves.claimed(row, nonce, worker, lease_ms, s.now)
-    s.save(row, mine)
-    return reading.history_of(s, mine)
+    return reading.history_of(s, saving.save(s, row, mine))
 
 
 def commit(s: Session, asked: Commit) -> Committed | None:
@@ -51,30 +52,28 @@ def commit(s: Session, asked: Commit) -> Committed | None:
     row = s.load(asked.id)
     if row is None:
         return None
-    if asked.nonce == row.left_nonce and asked.count == row.left_count:
+    if asked.nonce == row.left_nonce and asked.count == row.left_commits:
         return _answer(s, row, row.left_answer, asked.seen)
     if not row.owned or asked.nonce != row.nonce:
         return None
-    if asked.count <= row.count:
+    if asked.count <= row.commits:
         return _again(s, row, asked)
     _record(s, row, asked.entries)
     deadlines = _open_and_close(s, row, asked)
     _send(s, row, asked)
-    held = moves.held(row, asked.lease_ms, bool(asked.entries), s.now)
+    held = moves.held(row, asked, s.now)
     gone = None if asked.end is None else moves.over(held, asked.end, asked.seen, _nearest(s, row), s.now)
-    if gone is not None and asked.end is not None:
-        _settle(s, gone, asked.end)
-    changed = _remember(held if gone is None else gone, asked, deadlines, s.now)
-    s.save(row, changed)
+    left = held if gone is None or asked.end is None else _settle(s, held, gone, asked.end, asked.seen)
+    changed = saving.save(s, row, _remember(left, asked, deadlines, s.now), asked.audit)
     return _answer(s, changed, changed.answer if gone is None else changed.left_answer, asked.seen)
 
 
 def _again(s: Session, row: Row, asked: Commit) -> Committed | None:
     """The last commit of this lease once more; an older one comes too late to be answered."""
-    if asked.count < row.count or not row.answer:
+    if asked.count < row.commits or not row.answer:
         return None
     # The worker trusts its lease from the moment it asked again.
-    s.save(row, replace(row, lease_until=s.now + asked.lease_ms))
+    saving.save(s, row, row._replace(lease_until=s.now + asked.lease_ms))
     return _answer(s, row, row.answer, asked.seen)
 
 
@@ -88,7 +87,7 @@ def _renew(s: Session, lease: Lease, lease_ms: int) -> Renewed:
         return Renewed(id=lease.id, held=False, inbox=0)
     held = row.owned and row.nonce == lease.nonce
     if held:
-        s.save(row, replace(row, lease_until=s.now + lease_ms))
+        saving.save(s, row, row._replace(lease_until=s.now + lease_ms))
     return Renewed(id=lease.id, held=held, inbox=row.inbox)
 
 
@@ -98,14 +97,14 @@ def release(s: Session, id: str, nonce: str) -> Wake | None:
     if row is None or not row.owned or row.nonce != nonce:
         return None
     ready = moves.released(row, s.now)
-    s.save(row, ready)
+    saving.save(s, row, ready)
     return ready.wake
 
 
 def pass_over(s: Session, id: str, reason: str) -> None:
     row = s.load(id)
     if row is not None and row.ready_at is not None:
-        s.save(row, moves.passed_over(row, reason, s.now))
+        saving.save(s, row, moves.passed_over(row, reason, s.now))
 
 
 # -- the parts of a commit --------------------------------------------------------------------------
@@ -137,8 +136,8 @@ def _open(s: Session, row: Row, wait: Open) -> int | None:
         known: int | None = found[0]
         return known
     deadline = wait.until_ms if wait.after_ms is None else s.now + wait.after_ms
-    values = (row.x, wait.id, wait.kind, wait.name, s.now, deadline, wait.attempts)
-    s.db.execute("INSERT OR REPLACE INTO wait VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    values = (row.x, wait.id, wait.kind, wait.name, s.now, deadline, wait.attempts, wait.details)
+    s.db.execute("INSERT OR REPLACE INTO wait VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
     return deadline
 
 
@@ -147,10 +146,13 @@ def _close(s: Session, row: Row, ids: Sequence[str]) -> None:
 
 
 def _send(s: Session, row: Row, asked: Commit) -> None:
-    s.db.executemany(
-        "INSERT INTO outbox (ns, p, at, target, request, kind, name, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(row.ns, row.p, s.now, o.target, o.request, o.kind, o.name, o.payload) for o in asked.outgoing],
-    )
+    """What a commit puts beside the journal: into the outbox, among the children and the attributes."""
+    for going in asked.outgoing:
+        outbox.post(s, row.p, going)
+    if asked.children:
+        kin.add_children(s, row, asked.children)
+    if asked.attributes:
+        saving.set_attributes(s, row, asked.attributes)
 
 
 def _nearest(s: Session, row: Row) -> int | None:
@@ -158,34 +160,43 @@ def _nearest(s: Session, row: Row) -> int | None:
     return found[0]
 
 
-def _settle(s: Session, row: Row, end: End) -> None:
-    """What an end that was taken leaves beside the row."""
+def _settle(s: Session, held: Row, gone: Row, end: End, seen: int) -> Row:
+    """What an end that was taken leaves beside the row; the row as it is then."""
     match end:
-        case Complete(result=result) if row.status is Status.COMPLETED:
-            s.db.execute("UPDATE payload SET result = ?, error = NULL WHERE x = ?", (result, row.x))
-        case Fail(error=error) | RetryAttempt(error=error):
-            s.db.execute("UPDATE payload SET error = ? WHERE x = ?", (error, row.x))
+        case Complete(result=result) if gone.status is Status.COMPLETED:
+            s.db.execute("UPDATE payload SET result = ?, error = NULL WHERE x = ?", (result, gone.x))
+        case Fail(error=error) | FailCompensation(error=error) | RetryAttempt(error=error):
+            s.db.execute("UPDATE payload SET error = ? WHERE x = ?", (error, gone.x))
+        case ContinueAsNew() if gone.run > held.run:
+            return runs.begin(s, gone, end, seen)
         case _:
             pass
-    if isinstance(end, RetryAttempt) and row.status is Status.RETRYING:
-        s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(row.x, id) for id in end.drop])
-        s.db.execute("DELETE FROM wait WHERE x = ?", (row.x,))
+    if isinstance(end, RetryAttempt) and gone.status is Status.RETRYING:
+        s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(gone.x, id) for id in end.drop])
+        s.db.execute("DELETE FROM wait WHERE x = ?", (gone.x,))
+    return gone
 
 
 def _remember(row: Row, asked: Commit, deadlines: dict[str, int | None], now: int) -> Row:
-    """Keep the answer, for the same commit asked again."""
-    answer = msgpack.packb((now, not row.owned, row.status.value, deadlines))
+    """Keep the answer, for the same commit asked again; of one that began a run, with the wake it caused."""
+    begun = row.seq if row.ready_at is not None else 0
+    answer = msgpack.packb((now, not row.owned, row.status.value, deadlines, begun))
     if row.owned:
-        return replace(row, count=asked.count, answer=answer)
-    return replace(row, left_nonce=asked.nonce, left_count=asked.count, left_answer=answer)
+        return row._replace(commits=asked.count, answer=answer)
+    return row._replace(left_nonce=asked.nonce, left_commits=asked.count, left_answer=answer)
 
 
 def _answer(s: Session, row: Row, kept: bytes, seen: int) -> Committed:
-    now, released, status, deadlines = msgpack.unpackb(kept)
+    now, released, status, deadlines, begun = msgpack.unpackb(kept)
+    parcels, rows = s.harvest()
     return Committed(
         now=now,
         released=released,
         status=Status(status),
         deadlines=deadlines,
-        news=reading.inbox_of(s, row, seen) if row.inbox > seen else (),
+        # What the run that is over had not seen is the next one's, under other numbers.
+        news=reading.inbox_of(s, row, seen) if row.inbox > seen and not begun else (),
+        wake=row.wake if begun and begun == row.seq and row.ready_at is not None else None,
+        parcels=parcels,
+        rows=rows,
     )

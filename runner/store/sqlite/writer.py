@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from runner.errors import ConfigError, StoreClosed, StoreUnavailable
 from runner.log import Logger
-from runner.store.sqlite.rows import Session
+from runner.store.sqlite.session import Session
 from runner.store.sqlite.topics import Topics
 
 log = Logger("runner.store")

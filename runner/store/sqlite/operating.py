@@ -1,0 +1,86 @@
+"""What an operator does to an execution, whoever owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from runner.errors import UsageError
+from runner.records import AuditEntry, Entry, Status
+from runner.store.sqlite import interventions, requests, saving, trail
+from runner.store.sqlite.rows import Row
+from runner.store.sqlite.session import Session
+from runner.transactions import Action, Operate, Operated, Verdict
+
+
+def operate(s: Session, asked: Operate) -> Operated:
+    """Check, then do it."""
+    row = s.load(asked.id)
+    if row is None:
+        return Operated(verdict=Verdict.UNKNOWN)
+    if (before := requests.before(s, row, asked.request)) is not None:
+        return Operated(verdict=Verdict.DONE, status=row.status, wake=before.wake)
+    if asked.entries is not None and asked.entries != _length(s, row):
+        return Operated(verdict=Verdict.CHANGED, status=row.status)
+    if not interventions.allows(row, asked.action):
+        return Operated(verdict=Verdict.REFUSED, status=row.status)
+    changed = saving.save(s, row, _DEEDS[asked.action](s, row, asked), _notes(s, row, asked))
+    if row.owned and not changed.owned:
+        s.words.append((f"worker/{row.worker}", row.id))
+    wake = requests.remember(s, row, changed, asked.request)
+    parcels, rows = s.harvest()
+    return Operated(verdict=Verdict.DONE, status=changed.status, wake=wake, parcels=parcels, rows=rows)
+
+
+def _notes(s: Session, row: Row, asked: Operate) -> list[AuditEntry]:
+    own = trail.line(s, row, "operator", action=asked.action.value, actor=asked.actor)
+    return [own] if asked.audit is None else [own, asked.audit]
+
+
+def _reopen(s: Session, row: Row, asked: Operate) -> Row:
+    s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(row.x, id) for id in asked.drop])
+    s.db.execute("UPDATE payload SET error = NULL WHERE x = ?", (row.x,))
+    return interventions.reopened(row, asked.action is Action.ROLLBACK, s.now)
+
+
+def _record(s: Session, row: Row, asked: Operate) -> Row:
+    if asked.entry is None:
+        raise UsageError(f"what is to be recorded for {row.id!r}? give an entry")
+    _put(s, row, asked.entry)
+    s.db.execute("DELETE FROM wait WHERE x = ? AND id = ?", (row.x, asked.entry.id))
+    return interventions.recorded(row, asked.entry.id, s.now)
+
+
+def _put(s: Session, row: Row, entry: Entry) -> None:
+    """In the place of the one of its id, or behind the last."""
+    found = s.db.execute("SELECT number FROM entry WHERE x = ? AND id = ?", (row.x, entry.id)).fetchone()
+    if found is None:
+        sql = "SELECT coalesce(max(number), 0) + 1 FROM entry WHERE x = ?"
+        found = s.db.execute(sql, (row.x,)).fetchone()
+    placed = replace(entry, number=found[0])
+    s.db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)", (row.x, placed.id, placed.number, placed.pack()))
+
+
+def _hurry(s: Session, row: Row, asked: Operate) -> Row:
+    due = [(s.now, row.x, id) for id in asked.hurry]
+    over = s.db.executemany("UPDATE wait SET deadline = ? WHERE x = ? AND id = ?", due).rowcount
+    return interventions.woken(row, s.now) if over > 0 or row.status is Status.RETRYING else row
+
+
+def _force_fail(s: Session, row: Row, asked: Operate) -> Row:
+    s.db.execute("UPDATE payload SET error = ? WHERE x = ?", (asked.error, row.x))
+    return interventions.forced(row, s.now)
+
+
+_DEEDS: Mapping[Action, Callable[[Session, Row, Operate], Row]] = {
+    Action.RETRY: _reopen,
+    Action.ROLLBACK: _reopen,
+    Action.RECORD: _record,
+    Action.HURRY: _hurry,
+    Action.FORCE_FAIL: _force_fail,
+}
+
+
+def _length(s: Session, row: Row) -> int:
+    (length,) = s.db.execute("SELECT count(*) FROM entry WHERE x = ?", (row.x,)).fetchone()
+    return int(length)
