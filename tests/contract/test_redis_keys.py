@@ -17,7 +17,6 @@ from runner.store import partition_of
 from runner.store.redis import RedisStore
 from runner.transactions import (
     Action,
-    Complete,
     ContinueAsNew,
     Fail,
     FailCompensation,
@@ -210,14 +209,6 @@ async def test_the_next_run_can_hear_of_the_same_end_again(store: RedisStore) ->
     for _ in range(2):
         assert (await store.deliver(a_notice("c-1", run=2))).reception is Reception.DELIVERED
     assert [item.name for item in (await history(store)).inbox] == ["c-1"]
-
-
-async def test_a_request_of_an_older_run_that_comes_late_hides_no_later_one(store: RedisStore) -> None:
-    turn = await begin(store)
-    for run in (2, 1):
-        await store.follow(Follow(target="e-1", waiter="f-1", run=run, workflow="order"))
-    (parcel,) = (await turn.commit(end=Complete(result=b"r"))).parcels
-    assert parcel.outgoing.run == 2
 
 
 # -- looking ------------------------------------------------------------------------------------

@@ -118,10 +118,8 @@ end
 -- A child that is known to have ended stays so when it is started once more.
 local function remember_children()
   for _, row in ipairs(children) do
-    local kept = call('HGET', key('c', id), row[1])
-    if not kept or string.sub(kept, -1) == '0' then
-      call('HSET', key('c', id), row[1], row[2] .. ' ' .. r.run .. ' 0')
-    end
+    local ended = string.sub(call('HGET', key('c', id), row[1]) or '0', -1)
+    call('HSET', key('c', id), row[1], row[2] .. ' ' .. r.run .. ' ' .. ended)
   end
 end
 

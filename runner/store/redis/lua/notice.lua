@@ -13,13 +13,19 @@ if not r then
   return delivered('unknown')
 end
 
--- Whoever it is addressed to: a child of an older run is forgotten, one of the present run is known to have ended.
-local policy, started_by = string.match(call('HGET', key('c', id), child) or '', '^(%a+) (%d+)')
-if policy and tonumber(started_by) < r.run then
-  call('HDEL', key('c', id), child)
-elseif policy then
-  call('HSET', key('c', id), child, policy .. ' ' .. started_by .. ' 1')
+-- A child of the present run is known to have ended, one of an older run is forgotten.
+local function mark_ended()
+  local policy, started_by = string.match(call('HGET', key('c', id), child) or '', '^(%a+) (%d+)')
+  if policy and tonumber(started_by) < r.run then
+    call('HDEL', key('c', id), child)
+  elseif policy then
+    call('HSET', key('c', id), child, policy .. ' ' .. started_by .. ' 1')
+  end
 end
 
+-- Whichever run it is for; but one that says that the execution is of another workflow knows nothing of its end.
 local once = request .. ' ' .. run
+if call('HEXISTS', key('d', id), once) == 0 and string.find(request, 'mismatch:', 1, true) ~= 1 then
+  mark_ended()
+end
 return settled(r, once, run) or delivered('delivered', receive(r, once, 'ended', child, blob))

@@ -4,10 +4,11 @@ local STUCK = PREFIX .. 'by:stuck'
 
 -- A follower stays one: after an operator reopened the execution, it is told of the next end too.
 local function tell_followers(r)
-  local followers = call('HGETALL', key('s', r.id))
+  local followers = call('SMEMBERS', key('s', r.id))
   local about = followers[1] and notice_of(r)
-  for i = 1, #followers, 2 do
-    notify(r, followers[i], followers[i + 1], about)
+  for _, follower in ipairs(followers) do
+    local run, waiter = string.match(follower, '^(%d+) (.*)$')
+    notify(r, waiter, run, about)
   end
 end
 

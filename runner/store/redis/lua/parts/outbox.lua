@@ -28,15 +28,12 @@ local function notify(r, waiter, run, about)
   send('ended', waiter, 'ended:' .. r.id .. ':' .. r.openings, r.id, run, about)
 end
 
--- `waiter`, in its run `run`, hears of this execution's end; at once when that has come.
+-- `waiter`, in its run `run`, hears of this execution's end; at once when that has come. A follower is kept as
+-- "<run> <waiter>".
 local function let_follow(r, waiter, run)
   if TERMINAL[r.status] then
     notify(r, waiter, run, notice_of(r))
-    return
-  end
-  local kept = tonumber(call('HGET', key('s', r.id), waiter) or nil)
-  -- A request of an older run that comes late must not hide that of the present one.
-  if not kept or kept < tonumber(run) then
-    call('HSET', key('s', r.id), waiter, run)
+  else
+    call('SADD', key('s', r.id), run .. ' ' .. waiter)
   end
 end
