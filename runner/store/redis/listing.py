@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import merge
@@ -12,7 +13,7 @@ from typing import Self
 from runner.errors import UsageError
 from runner.records import Execution, Filter, Page
 from runner.store.keys import Keys
-from runner.store.redis import decode
+from runner.store.redis import stored
 from runner.store.redis.connection import Reply
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.scripts import scripts
@@ -38,36 +39,52 @@ class Place:
 
 
 async def executions(pipeline: Pipeline, keys: Keys, filter: Filter) -> Page:
-    """One page in two round trips, whatever lies before or behind it."""
-    words = _words(filter)
-    partitions = await asyncio.gather(
-        *(pipeline.run(scripts().list, keys.prefix(p), *words) for p in range(keys.partitions))
-    )
-    places = list(islice(merge(*map(_places, partitions), reverse=True), filter.limit + 1))
-    shown = places[: filter.limit]
-    found = await asyncio.gather(*(record(pipeline, keys, place.id) for place in shown))
-    return Page(
+    """One page in two round trips, whatever lies before or behind it; more where conditions beside the index leave gaps."""
+    found: list[tuple[Place, Execution]] = []
+    place = None if filter.cursor is None else Place.parse(filter.cursor)
+    more = True
+    while more and len(found) <= filter.limit:
+        wanted = filter.limit + 1 - len(found)
+        places = await _next_places(pipeline, keys, filter, place, wanted)
+        read = await asyncio.gather(*(record(pipeline, keys, one.id) for one in places))
         # Read a moment after the index: what was purged or moved on since is not what was asked for.
-        executions=tuple(one for one in found if one and _fits(one, filter)),
-        cursor=str(shown[-1]) if len(places) > len(shown) and shown else None,
-    )
+        found += [(at, one) for at, one in zip(places, read, strict=True) if one and _fits(one, filter)]
+        more = len(places) == wanted
+        place = places[-1] if places else place
+    shown = found[: filter.limit]
+    cursor = str(shown[-1][0]) if shown and len(found) > len(shown) else None
+    return Page(executions=tuple(one for _, one in shown), cursor=cursor)
 
 
 async def record(pipeline: Pipeline, keys: Keys, id: str) -> Execution | None:
     lease_until, fields = await pipeline.run(scripts().record, keys.home(id), id)
-    return decode.execution(id, lease_until, fields) if fields else None
+    return stored.execution(id, lease_until, fields) if fields else None
 
 
-def _words(filter: Filter) -> tuple[str, int, str, str, str]:
-    place = Place.parse(filter.cursor) if filter.cursor is not None else None
+async def _next_places(pipeline: Pipeline, keys: Keys, filter: Filter, place: Place | None, limit: int) -> list[Place]:
+    """Behind ``place``, or the first ones; newest first."""
+    words = _words(filter, place, limit)
+    partitions = await asyncio.gather(
+        *(pipeline.run(scripts().list, keys.prefix(p), *words) for p in range(keys.partitions))
+    )
+    return list(islice(merge(*map(_places, partitions), reverse=True), limit))
+
+
+def _words(filter: Filter, place: Place | None, limit: int) -> tuple[str, int, str, str, str]:
     newest = "+inf" if filter.created_before is None else f"{filter.created_before - 1}"
     oldest = "-inf" if filter.created_after is None else f"{filter.created_after}"
     if place is None:
-        return _index(filter), filter.limit + 1, newest, oldest, ""
-    return _index(filter), filter.limit + 1, str(place.created_at), oldest, place.id
+        return _index(filter), limit, newest, oldest, ""
+    return _index(filter), limit, str(place.created_at), oldest, place.id
 
 
 def _index(filter: Filter) -> str:
+    """The one that is read: the narrowest there is. The other conditions are compared."""
+    if filter.stuck:
+        return "by:stuck"
+    if filter.attributes:
+        name, text = filter.attributes[0]
+        return f"by:attr:{name}:{text}"
     match filter.status, filter.workflow:
         case None, None:
             return "by:all"
@@ -80,8 +97,18 @@ def _index(filter: Filter) -> str:
 
 
 def _places(flat: Reply) -> Iterable[Place]:
-    return (Place(int(created_at), id.decode()) for id, created_at in decode.pairs(flat))
+    return (Place(int(created_at), id.decode()) for id, created_at in stored.pairs(flat))
 
 
 def _fits(execution: Execution, filter: Filter) -> bool:
-    return filter.status is None or execution.status is filter.status
+    return (
+        filter.status in (None, execution.status)
+        and filter.workflow in (None, execution.workflow)
+        and all(_has(execution, name, text) for name, text in filter.attributes)
+    )
+
+
+def _has(execution: Execution, name: str, text: str) -> bool:
+    """``1``, ``1.0`` and ``true`` are three values."""
+    wanted, there = json.loads(text), execution.attributes.get(name)
+    return type(there) is type(wanted) and there == wanted

@@ -1,7 +1,11 @@
-"""The Lua scripts: one file each, behind a common prelude with the status table and the protocol's limits."""
+"""The Lua scripts: one file each, behind a common prelude with the status table and the protocol's limits.
+
+What several scripts need, and not all, is in ``lua/parts``: a script names its parts in its line "Needs".
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -10,8 +14,12 @@ from importlib.resources import files
 from typing import Any
 
 from runner.core.status import TRANSITIONS
+from runner.records import TERMINAL
 from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS
 
+#: A start with a parent is running work: the same script, but never refused for want of memory.
+_VARIANTS = {"start_child": ("start", "#!lua flags=allow-oom")}
+_NEEDS = re.compile(r"^-- Needs +(.+)$", re.MULTILINE)
 _LIMITS = {"grace": GRACE_MS, "pass_first": PASS_FIRST_MS, "pass_last": PASS_LAST_MS, "crashes": MAX_CRASHES}
 
 
@@ -33,11 +41,14 @@ class Scripts:
     claim: Script
     commit: Script
     due: Script
+    follow: Script
     heartbeat: Script
     lead: Script
     list: Script
     meta: Script
     next_due: Script
+    notice: Script
+    operate: Script
     overdue: Script
     pass_over: Script
     purge: Script
@@ -51,6 +62,7 @@ class Scripts:
     rush: Script
     signal: Script
     start: Script
+    start_child: Script
     workers: Script
 
 
@@ -60,9 +72,17 @@ def scripts() -> Scripts:
 
 
 def _load(name: str) -> Script:
-    shebang, _, body = _text(name).partition("\n")
-    source = "\n".join((shebang, _tables(), _text("prelude"), body))
+    text, other_shebang = _VARIANTS.get(name, (name, ""))
+    shebang, _, body = _text(text).partition("\n")
+    parts = [_text(f"parts/{part}") for part in parts_of(body)]
+    source = "\n".join((other_shebang or shebang, _tables(), _text("prelude"), *parts, body))
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def parts_of(text: str) -> list[str]:
+    """The parts that a script needs, in their order."""
+    needs = _NEEDS.search(text)
+    return needs[1].split(", ") if needs else []
 
 
 @cache
@@ -75,7 +95,8 @@ def _tables() -> str:
     table = {
         status: _table({move: f"'{target}'" for move, target in moves.items()}) for status, moves in TRANSITIONS.items()
     }
-    return f"local AFTER = {_table(table)}\nlocal LIMITS = {_table(_LIMITS)}"
+    terminal = _table(dict.fromkeys(sorted(TERMINAL), "true"))
+    return f"local AFTER = {_table(table)}\nlocal TERMINAL = {terminal}\nlocal LIMITS = {_table(_LIMITS)}"
 
 
 def _table(fields: Mapping[Any, object]) -> str:

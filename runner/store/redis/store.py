@@ -13,6 +13,8 @@ from uuid import uuid4
 from runner.errors import ConfigError, Overloaded
 from runner.log import Logger
 from runner.records import (
+    AuditEntry,
+    ChildLink,
     Execution,
     Filter,
     History,
@@ -20,9 +22,9 @@ from runner.records import (
     Page,
     WorkerInfo,
 )
-from runner.store import PARTITIONS, Renewer, Subscription
+from runner.store import PARTITIONS, Renewer, Subscription, partition_of
 from runner.store.keys import Keys
-from runner.store.redis import decode, encode, listing
+from runner.store.redis import decode, encode, listing, stored
 from runner.store.redis.connection import Endpoint, Health, Reply, field_of
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
@@ -33,6 +35,9 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    Follow,
+    Operate,
+    Operated,
     Overdue,
     Parcel,
     Refusal,
@@ -46,6 +51,8 @@ log = Logger("runner.store.redis")
 
 #: The layout of the keys. A process refuses a namespace that a newer one has laid out.
 SCHEMA = 1
+#: How long a cancel of an execution that is not there yet is remembered.
+TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 #: Most a script does in one call: longer ones would hold up everybody else.
 MAX_LIMIT = 200
 
@@ -99,12 +106,11 @@ class RedisStore:
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms)
-        verdict, *rest = reply
-        return decode.history(rest[0], id) if verdict == b"ok" else Refusal(verdict.decode())
+        return decode.claimed(reply, id)
 
     async def commit(self, commit: Commit) -> Committed | None:
-        words = encode.commit_words(commit)
-        return decode.committed(await self._pipeline.run(scripts().commit, self._keys.home(commit.id), *words), commit)
+        reply = await self._pipeline.run(scripts().commit, self._keys.home(commit.id), *encode.commit_words(commit))
+        return decode.committed(reply, commit, self._partition(commit.id))
 
     async def release(self, id: str, nonce: str) -> Wake | None:
         reply = await self._pipeline.run(scripts().release, self._keys.home(id), id, nonce)
@@ -114,26 +120,27 @@ class RedisStore:
         await self._pipeline.run(scripts().pass_over, self._keys.home(id), id, reason, uuid4().hex)
 
     async def deliver(self, deliver: Deliver) -> Delivered:
-        home, item = self._keys.home(deliver.id), encode.inbox_item(deliver)
-        if deliver.kind == "cancel":
-            words = (deliver.id, deliver.request, item, deliver.name)
-            return decode.delivered(await self._pipeline.run(scripts().cancel, home, *words))
-        try:
-            reply = await self._pipeline.run(scripts().signal, home, deliver.id, deliver.request, item)
-        except Overloaded:
-            reply = await self._recall("signal", deliver.id, deliver.request)
-            if reply is None:
-                raise
-        return decode.delivered(reply)
+        return decode.delivered(await self._deliver(deliver), self._partition(deliver.id))
+
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+        words = (follow.target, follow.waiter, follow.run, follow.workflow)
+        reply = await self._pipeline.run(scripts().follow, self._keys.home(follow.target), *words)
+        return decode.parcels(reply, self._partition(follow.target))
+
+    async def operate(self, operate: Operate) -> Operated:
+        words = encode.operate_words(operate)
+        reply = await self._pipeline.run(scripts().operate, self._keys.home(operate.id), *words)
+        return decode.operated(reply, self._partition(operate.id))
 
     # -- time ---------------------------------------------------------------------------------------
 
     async def due(self, partition: int, limit: int) -> Woken:
-        return decode.woken(await self._pipeline.run(scripts().due, self._keys.prefix(partition), _bounded(limit)))
+        reply = await self._pipeline.run(scripts().due, self._keys.prefix(partition), _bounded(limit))
+        return decode.woken(reply, partition)
 
     async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
-        prefix = self._keys.prefix(partition)
-        return decode.woken(await self._pipeline.run(scripts().reap, prefix, _bounded(limit), *alive))
+        reply = await self._pipeline.run(scripts().reap, self._keys.prefix(partition), _bounded(limit), *alive)
+        return decode.woken(reply, partition)
 
     async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
         prefix = self._keys.prefix(partition)
@@ -160,7 +167,7 @@ class RedisStore:
     async def relay(self, partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
         prefix = self._keys.prefix(partition)
         reply = await self._pipeline.run(scripts().relay, prefix, _bounded(limit), older_than_ms)
-        return [decode.parcel(entry) for entry in reply]
+        return list(decode.parcels(reply, partition))
 
     async def relayed(self, partition: int, places: Sequence[str]) -> None:
         if places:
@@ -184,7 +191,7 @@ class RedisStore:
 
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
         reply = await self._pipeline.run(scripts().workers, self._keys.wide, within_ms)
-        return sorted(map(decode.worker, reply), key=lambda worker: worker.id)
+        return sorted(map(stored.worker, reply), key=lambda worker: worker.id)
 
     async def farewell(self, worker_id: str) -> None:
         await self._pipeline.command("HDEL", f"{self._keys.wide}workers", worker_id)
@@ -193,13 +200,20 @@ class RedisStore:
 
     async def read(self, id: str) -> History | None:
         reply = await self._pipeline.run(scripts().read, self._keys.home(id), id)
-        return reply and decode.history(reply, id)
+        return stored.history(reply, id) if reply else None
 
     async def record(self, id: str) -> Execution | None:
         return await listing.record(self._pipeline, self._keys, id)
 
     async def executions(self, filter: Filter) -> Page:
         return await listing.executions(self._pipeline, self._keys, filter)
+
+    async def audit(self, id: str) -> tuple[AuditEntry, ...]:
+        rows = await self._pipeline.command("LRANGE", f"{self._keys.home(id)}a:{id}", 0, -1)
+        return tuple(AuditEntry.unpack(id, row) for row in rows)
+
+    async def children(self, id: str) -> tuple[ChildLink, ...]:
+        return stored.children(await self._pipeline.command("HGETALL", f"{self._keys.home(id)}c:{id}"))
 
     async def now(self) -> int:
         seconds, micros = await self._pipeline.command("TIME")
@@ -214,14 +228,34 @@ class RedisStore:
     # -- inside -------------------------------------------------------------------------------------
 
     async def _start(self, start: Start) -> Started:
+        script = scripts().start_child if start.parent else scripts().start
         words = encode.start_words(start)
         try:
-            return decode.started(await self._pipeline.run(scripts().start, self._keys.home(start.id), *words))
+            reply = await self._pipeline.run(script, self._keys.home(start.id), *words)
         except Overloaded:
             reply = await self._recall("start", start.id, start.request)
             if reply is None:
                 raise
-            return decode.started(reply)
+        return decode.started(reply, self._partition(start.id))
+
+    async def _deliver(self, deliver: Deliver) -> Reply:
+        home, blob = self._keys.home(deliver.id), encode.inbox_blob(deliver)
+        words = (deliver.id, deliver.request, deliver.run, deliver.name, blob)
+        if deliver.kind == "cancel":
+            lasting = TOMBSTONE_MS if deliver.tombstone else 0
+            return await self._pipeline.run(scripts().cancel, home, *words, lasting)
+        if deliver.kind == "ended":
+            return await self._pipeline.run(scripts().notice, home, *words)
+        try:
+            return await self._pipeline.run(scripts().signal, home, *words)
+        except Overloaded:
+            reply = await self._recall("signal", deliver.id, deliver.request)
+            if reply is None:
+                raise
+            return reply
+
+    def _partition(self, id: str) -> int:
+        return partition_of(id, self.partitions)
 
     async def _recall(self, kind: str, id: str, request: str) -> Reply:
         """What was refused for want of memory may be a repeat of what was applied before: then its answer."""

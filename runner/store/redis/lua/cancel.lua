@@ -1,33 +1,29 @@
 #!lua flags=allow-oom
 -- Asks for an execution's end: at once when no worker ever had it, else by its own code.
 -- KEYS[1]  the partition's prefix
--- ARGV     id, request, item, reason
--- Returns  {reception, wake or false}
+-- ARGV     id, request, run or 0 for any, reason, blob, ms that a tombstone lasts or 0 for none
+-- Returns  {reception, wake or false, parcels, rows}
 -- Repeat   recognised by the request, also after the end. A second cancel has no effect.
+-- Needs    outbox, ending, inbox, cancelling
 
-local id, request, item, reason = unpack(ARGV)
+local id, request, run, reason, blob, lasting = unpack(ARGV)
 local r = load(id)
 if not r then
-  return { 'unknown', false }
+  if lasting == '0' then
+    return delivered('unknown')
+  end
+  if call('EXISTS', key('t', id)) == 0 then
+    call('HSET', key('t', id), 'request', request, 'reason', reason, 'blob', blob)
+    call('PEXPIRE', key('t', id), lasting)
+  end
+  return delivered('delivered')
 end
-local before = delivered_before(r, request)
+local before = settled(r, request, run)
 if before then
   return before
 end
-if is_terminal(r.status) then
-  return { 'terminal', false }
-end
 if r.status == 'cancelling' then
   call('HSET', key('d', id), request, 0)
-  return { 'delivered', false }
+  return delivered('delivered')
 end
-
-local never_claimed = r.status == 'pending' and not r.started_at
-local status = after(r.status, never_claimed and 'abandon' or 'cancel')
-call('HSET', key('x', id), 'reason', reason, 'cancel_index', append(r, request, item))
-if never_claimed then
-  finish(r, 'abandon', '')
-  return { 'delivered', false }
-end
-set_status(r, status)
-return { 'delivered', rouse(r, request) }
+return delivered('delivered', receive_cancel(r, request, reason, blob))

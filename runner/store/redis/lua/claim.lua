@@ -2,9 +2,10 @@
 -- Takes the lease of a ready execution.
 -- KEYS[1]  the partition's prefix
 -- ARGV     id, nonce, worker, lease_ms
--- Returns  {'ok', history}, or {the refusal}
+-- Returns  {'ok', history, rows}, or {the refusal}
 -- Repeat   recognised by the nonce while its lease lives, and the lease begins anew. The nonce of a lease that
 --          is over is refused: a claim that comes very late must not take what its sender gave back.
+-- Needs    outbox, ending
 
 local id, nonce, worker, lease_ms = unpack(ARGV)
 local r = load(id)
@@ -13,9 +14,9 @@ if not r then
 end
 if r.nonce == nonce then
   call('ZADD', LEASES, now + lease_ms, id)
-  return { 'ok', history(id) }
+  return { 'ok', history(id), rows }
 end
-if is_terminal(r.status) then
+if TERMINAL[r.status] then
   return { 'terminal' }
 end
 if r.nonce ~= '' then
@@ -30,11 +31,11 @@ if r.last_nonce == nonce or not is_ready(r) then
 end
 
 local status = after(r.status, 'claim')
-set_status(r, status)
+set_status(r, status, { worker = worker })
 forget_reason(r)
 call('HSET', key('x', id), 'nonce', nonce, 'worker', worker, 'count', 0)
 call('HSETNX', key('x', id), 'started_at', now)
 call('ZREM', READY .. r.queue, id)
 call('ZREM', TIMERS, id)
 call('ZADD', LEASES, now + lease_ms, id)
-return { 'ok', history(id) }
+return { 'ok', history(id), rows }

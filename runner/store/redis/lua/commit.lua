@@ -1,52 +1,47 @@
 #!lua flags=allow-oom
 -- The fenced write of a turn, and its end when one is asked.
 -- KEYS[1]  the partition's prefix
--- ARGV     id, nonce, count, lease_ms, seen, then five lists and the end, each list led by its length:
---          entries (id, blob), opens (id, after_ms, until_ms, replace, blob), closes (id),
---          outgoing (target, request, kind, name, payload), drop (id); kind of the end ('' for none), its blob,
---          its after_ms
--- Returns  {'ok', now, 1 when released, status, {deadline or '' per open}, {inbox items behind seen}},
+-- ARGV     id, nonce, count, lease_ms, seen, outstanding, then lists, each led by its length: entries (id, blob),
+--          opens (id, after_ms, until_ms, replace, blob), closes (id), outgoing (kind, target, request, name, run,
+--          payload), children (id, policy), attributes (name, JSON text), audit (row); then the end, see `ends`:
+--          its kind ('' for none), its blob, after_ms, escaped, and the list drop (id) or keep (index)
+-- Returns  {'ok', now, 1 when released, status, {deadline or '' per open}, {inbox items behind seen},
+--          wake of the next run or false, parcels, rows},
 --          {'lost'} when the lease is not ours, {'conflict', id} when an entry contradicts what is recorded
 -- Repeat   recognised by nonce and count before anything else is looked at, and answered from the answer that is
 --          kept, also when that commit released; where it did not, the lease is extended again. An older count is
---          a write that comes too late: 'lost'.
+--          a write that comes too late: 'lost'. The wake is given again while nobody has claimed the next run.
+-- Needs    arguments, attributes, outbox, ending, ends
 
-local cursor = 5
-local function take()
-  cursor = cursor + 1
-  return ARGV[cursor]
-end
-local function take_list(width)
-  local rows = {}
-  for i = 1, tonumber(take()) do
-    local row = {}
-    for j = 1, width do
-      row[j] = take()
-    end
-    rows[i] = row
-  end
-  return rows
-end
-
-local id, nonce, count, lease_ms, seen = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local entries, opens, closes, outgoing, drop = take_list(2), take_list(5), take_list(1), take_list(5), take_list(1)
-local ending, blob, after_ms = take(), take(), tonumber(take())
+local id, nonce, count, lease_ms, seen = take(), take(), tonumber(take()), tonumber(take()), tonumber(take())
+local outstanding = tonumber(take())
+local entries, opens, closes, outgoing = take_list(2), take_list(5), take_list(1), take_list(6)
+local children, attributes, audited = take_list(2), take_list(2), take_list(1)
+local ending = { kind = take(), blob = take(), after_ms = tonumber(take()), escaped = take(), list = take_list(1) }
 local X, JOURNAL, WAITS, INBOX = key('x', id), key('j', id), key('w', id), key('i', id)
 local MARK = nonce .. ' ' .. count .. ' '
 
+local r = load(id)
+
+-- From "<now> <released> <status> <seq of the next run or -> <deadline or -> …": the answer, now and to a repeat.
 local function answer(text)
   local words = {}
   for word in string.gmatch(text, '%S+') do
     words[#words + 1] = word
   end
   local deadlines = {}
-  for i = 4, #words do
-    deadlines[i - 3] = words[i] == '-' and '' or words[i]
+  for i = 5, #words do
+    deadlines[i - 4] = words[i] == '-' and '' or words[i]
   end
-  return { 'ok', tonumber(words[1]), tonumber(words[2]), words[3], deadlines, call('LRANGE', INBOX, seen, -1) }
+  local seq = tonumber(words[4])
+  -- What the next run finds in its inbox is numbered anew, and no news to the turn that has ended.
+  local news = seq and {} or call('LRANGE', INBOX, seen, -1)
+  local waiting = seq and seq == r.seq and r.nonce == '' and is_ready(r)
+  return {
+    'ok', tonumber(words[1]), tonumber(words[2]), words[3], deadlines, news, waiting and wake(r) or false, parcels, rows,
+  }
 end
 
-local r = load(id)
 if not r then
   return { 'lost' }
 end
@@ -115,109 +110,47 @@ end
 
 local function send_off()
   for _, row in ipairs(outgoing) do
-    call('XADD', PREFIX .. 'outbox', '*', 'target', row[1], 'request', row[2], 'kind', row[3], 'name', row[4],
-      'payload', row[5])
+    local kind, target, request, name, run, payload = unpack(row)
+    send(kind, target, request, name, run, { 'payload', payload })
   end
 end
 
-local function earliest_wait()
-  local first
-  for _, wait in ipairs(call('HVALS', WAITS)) do
-    local deadline = tonumber(string.match(wait, '^%S+'))
-    if deadline and (not first or deadline < first) then
-      first = deadline
+-- A child that is known to have ended stays so when it is started once more.
+local function remember_children()
+  for _, row in ipairs(children) do
+    local kept = call('HGET', key('c', id), row[1])
+    if not kept or string.sub(kept, -1) == '0' then
+      call('HSET', key('c', id), row[1], row[2] .. ' ' .. r.run .. ' 0')
     end
   end
-  return first
 end
 
-local function sooner(one, other)
-  return one and other and math.min(one, other) or one or other
+local function close_waits()
+  for _, row in ipairs(closes) do
+    call('HDEL', WAITS, row[1])
+  end
 end
 
--- Each end answers whether the turn was released.
-local unseen_cancel = r.status == 'cancelling' and r.cancel_index >= seen
-local ends = {}
-
-function ends.complete()
-  if unseen_cancel then
-    set_status(r, 'running') -- completion wins over a cancel that the turn had not seen
+local function set_outstanding()
+  if outstanding ~= r.outstanding then
+    call('HSET', X, 'outstanding', outstanding)
+    r.outstanding = outstanding
   end
-  finish(r, 'complete', '')
-  if r.status == 'completed' then
-    call('HSET', X, 'result', blob)
-    call('HDEL', X, 'error')
-  end
-  return true
-end
-
-function ends.fail()
-  call('HSET', X, 'error', blob)
-  finish(r, 'fail', '')
-  return true
-end
-
-function ends.end_cancelled()
-  finish(r, 'end_cancelled', '')
-  return true
-end
-
-function ends.suspend()
-  local first = earliest_wait()
-  if call('LLEN', INBOX) > seen or (first and first <= now) then
-    return false
-  end
-  set_status(r, after(r.status, 'suspend'))
-  disown(r)
-  forget_passes(r)
-  set_timer(r, sooner(first, r.deadline))
-  return true
-end
-
-function ends.retry()
-  if unseen_cancel then
-    return false
-  end
-  call('HSET', X, 'error', blob)
-  if is_terminal(after(r.status, 'retry')) then
-    finish(r, 'retry', '')
-    return true
-  end
-  for _, row in ipairs(drop) do
-    call('HDEL', JOURNAL, row[1])
-  end
-  call('DEL', WAITS)
-  call('HINCRBY', X, 'attempt', 1)
-  set_status(r, after(r.status, 'retry'))
-  disown(r)
-  forget_passes(r)
-  set_timer(r, sooner(now + after_ms, r.deadline))
-  return true
-end
-
-local function release()
-  if ending == '' then
-    return false
-  end
-  if is_late(r) then
-    if ending == 'fail' or ending == 'retry' then
-      call('HSET', X, 'error', blob)
-    end
-    finish(r, 'time_out', 'timed_out')
-    return true
-  end
-  return ends[ending]()
 end
 
 record_entries()
 local deadlines = open_waits()
-for _, row in ipairs(closes) do
-  call('HDEL', WAITS, row[1])
-end
+close_waits()
 send_off()
+remember_children()
+set_attributes(r, attributes)
+set_outstanding()
+for _, row in ipairs(audited) do
+  add_row(r, row[1])
+end
 call('ZADD', LEASES, now + lease_ms, id)
-local released = release()
-local text = string.format('%.0f %d %s', now, released and 1 or 0, r.status)
+local released, next_seq = end_turn(r, ending, seen)
+local text = string.format('%.0f %d %s %s', now, released and 1 or 0, r.status, next_seq or '-')
 if #deadlines > 0 then
   text = text .. ' ' .. table.concat(deadlines, ' ')
 end

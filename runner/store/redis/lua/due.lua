@@ -2,13 +2,14 @@
 -- Makes executions ready whose timer has come; ends those whose own deadline has passed.
 -- KEYS[1]  the partition's prefix
 -- ARGV     limit
--- Returns  {now, earliest timer left or false, {wake …}}
+-- Returns  {now, earliest timer left or false, {wake …}, parcels, rows}
 -- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
+-- Needs    outbox, ending
 
 local wakes = {}
 for _, id in ipairs(due_in(TIMERS, ARGV[1])) do
   local r = load(id)
-  if not r or is_terminal(r.status) or r.nonce ~= '' then
+  if not r or TERMINAL[r.status] or r.nonce ~= '' then
     call('ZREM', TIMERS, id)
   elseif is_late(r) then
     finish(r, 'time_out', 'timed_out')
@@ -18,4 +19,4 @@ for _, id in ipairs(due_in(TIMERS, ARGV[1])) do
     wakes[#wakes + 1] = make_ready(r)
   end
 end
-return { now, earliest(TIMERS), wakes }
+return { now, earliest(TIMERS), wakes, parcels, rows }

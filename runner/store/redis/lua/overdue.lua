@@ -22,7 +22,7 @@ end)
 local lost, passed, counts, first = {}, {}, {}, false
 local function offer(queue, id)
   local r = load(id)
-  if not r or is_terminal(r.status) or r.nonce ~= '' then
+  if not r or TERMINAL[r.status] or r.nonce ~= '' then
     call('ZREM', READY .. queue.name, id)
     return
   end

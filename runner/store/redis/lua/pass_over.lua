@@ -7,7 +7,7 @@
 
 local id, reason, token = unpack(ARGV)
 local r = load(id)
-if not r or is_terminal(r.status) or r.nonce ~= '' or not is_ready(r) then
+if not r or TERMINAL[r.status] or r.nonce ~= '' or not is_ready(r) then
   return 0
 end
 if r.pass_token == token then

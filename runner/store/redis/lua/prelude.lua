@@ -1,4 +1,5 @@
--- What every script begins with: the loader puts this text, and the tables AFTER and LIMITS, after its shebang.
+-- What every script begins with: the loader puts this text, and the tables AFTER, TERMINAL and LIMITS, after its
+-- shebang, and then those of `parts/` that the script's line "Needs" names.
 --
 -- KEYS[1] is a prefix, "runner:{<namespace>:<partition>}:" or "runner:{<namespace>}:", and every key is derived
 -- from it. That is sound because all keys of a prefix carry the same hash tag: they are in one slot by
@@ -32,17 +33,14 @@ local function after(status, move)
   return to
 end
 
-local function is_terminal(status)
-  return next(AFTER[status]) == nil
-end
-
 local NAMES = {
   'status', 'nonce', 'worker', 'queue', 'workflow', 'version', 'created_at', 'started_at', 'deadline', 'retention',
   'seq', 'count', 'crashes', 'attempt', 'passes', 'passed', 'pass_token', 'cancel_index', 'last_nonce', 'answer',
-  'request', 'digest',
+  'request', 'digest', 'run', 'openings', 'outstanding', 'audit',
 }
 local NUMBERS = {
   'created_at', 'started_at', 'deadline', 'retention', 'seq', 'count', 'crashes', 'attempt', 'passes', 'cancel_index',
+  'run', 'openings', 'outstanding', 'audit',
 }
 
 -- What decisions need of a record, without its payloads; nil when there is none.
@@ -94,13 +92,34 @@ local function leave_status(r)
   call('ZREM', both, r.id)
 end
 
-local function set_status(r, status)
-  if status ~= r.status then
-    leave_status(r)
-    enter_status(r, status)
-    call('HSET', key('x', r.id), 'status', status)
-    r.status = status
+-- What this call adds to audit trails and to the outbox: its answer tells both.
+local rows, parcels = {}, {}
+
+-- A row that is packed already. The trail keeps the last ones; the answer has it also when there is no trail.
+local function add_row(r, row)
+  rows[#rows + 1] = { r.id, row }
+  if r.audit > 0 and call('RPUSH', key('a', r.id), row) > r.audit then
+    call('LTRIM', key('a', r.id), -r.audit, -1)
   end
+end
+
+-- A row of the store's own. Its fields are plain texts and numbers: an opaque payload must not be packed as text.
+local function audit(r, kind, fields)
+  add_row(r, cmsgpack.pack({ now, kind, fields }))
+end
+
+-- `about` is what the audit row says of the change beside from and to.
+local function set_status(r, status, about)
+  if status == r.status then
+    return
+  end
+  leave_status(r)
+  enter_status(r, status)
+  call('HSET', key('x', r.id), 'status', status)
+  local fields = about or {}
+  fields.from, fields.to = r.status, status
+  audit(r, 'status', fields)
+  r.status = status
 end
 
 -- The one timer of an execution, or none. A scheduler that sleeps until a later one is told.
@@ -151,25 +170,6 @@ local function forget_passes(r)
   end
 end
 
--- Every end goes through here, whoever brings it about: record, indexes, retention, one word to who listens.
-local function finish(r, move, cause)
-  local status = after(r.status, move)
-  if status == 'cancelled' then
-    cause = ''
-  end
-  if r.nonce ~= '' then
-    disown(r)
-  end
-  forget_passes(r)
-  set_status(r, status)
-  call('HSET', key('x', r.id), 'ended_at', now, 'cause', cause)
-  call('ZREM', READY .. r.queue, r.id)
-  call('ZREM', TIMERS, r.id)
-  call('DEL', key('w', r.id))
-  call('ZADD', EXPIRY, now + r.retention, r.id)
-  publish('ended/' .. r.id, status)
-end
-
 -- All that replay needs, as it is now.
 local function history(id)
   return {
@@ -190,42 +190,4 @@ end
 
 local function due_in(index, limit)
   return call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, limit)
-end
-
--- The answer to a start of an id that is there: `new` when it is the same request. Never claimed and ready
--- means that its hint may have been lost, so it is given again.
-local function started(r, request)
-  local waiting = r.status == 'pending' and not r.started_at and is_ready(r)
-  return { r.request == request and 1 or 0, r.digest, waiting and wake(r) or false }
-end
-
--- The answer to a delivery under a request that was seen, or nil. The wake-up it caused is given again while
--- nobody has claimed it.
-local function delivered_before(r, request)
-  local seq = call('HGET', key('d', r.id), request)
-  if not seq then
-    return nil
-  end
-  local waiting = tonumber(seq) == r.seq and r.nonce == '' and is_ready(r)
-  return { 'delivered', waiting and wake(r) or false }
-end
-
--- Appends to the inbox and remembers the request; returns the item's index.
-local function append(r, request, item)
-  call('HSET', key('d', r.id), request, 0)
-  return call('RPUSH', key('i', r.id), string.format('%.0f ', now) .. item) - 1
-end
-
--- Tells the owner, or makes the execution ready when nobody owns it; returns the wake or false.
-local function rouse(r, request)
-  if r.nonce ~= '' then
-    publish('worker/' .. r.worker, r.id)
-    return false
-  end
-  if is_ready(r) then
-    return false
-  end
-  local woken = make_ready(r)
-  call('HSET', key('d', r.id), request, r.seq)
-  return woken
 end

@@ -2,8 +2,9 @@
 -- Takes away leases that have run out.
 -- KEYS[1]  the partition's prefix
 -- ARGV     limit, then the ids of workers that are alive: to lose a lease to them is no crash
--- Returns  {now, earliest lease left or false, {wake …}}
+-- Returns  {now, earliest lease left or false, {wake …}, parcels, rows}
 -- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
+-- Needs    outbox, ending
 
 local alive = {}
 for i = 2, #ARGV do
@@ -30,4 +31,4 @@ for _, id in ipairs(due_in(LEASES, ARGV[1])) do
     wakes[#wakes + 1] = make_ready(r)
   end
 end
-return { now, earliest(LEASES), wakes }
+return { now, earliest(LEASES), wakes, parcels, rows }

@@ -3,6 +3,7 @@
 -- KEYS[1]  the partition's prefix
 -- ARGV     'start' or 'signal', id, request
 -- Returns  what the script answers to a repeat, or false when it is none
+-- Needs    inbox, starting
 
 local kind, id, request = unpack(ARGV)
 local r = load(id)
@@ -12,4 +13,4 @@ end
 if kind == 'start' then
   return r.request == request and started(r, request)
 end
-return delivered_before(r, request) or false
+return call('HEXISTS', key('d', id), request) == 1 and settled(r, request, '0')

@@ -1,41 +1,87 @@
 #!lua
 -- Creates an execution.
 -- KEYS[1]  the partition's prefix
--- ARGV     id, request, workflow, version, queue, input, digest, key, timeout_ms, delay_ms, at_ms, retention_ms
---          ('' where there is none; a key is led by '=')
--- Returns  {1 when created by this request, else 0; digest; wake or false}
--- Repeat   recognised by the request; an id under another request is left as it is.
--- New work: refused when the server is at its memory limit.
+-- ARGV     id, request, workflow, version, queue, input, digest, key, timeout_ms, delay_ms, at_ms, retention_ms,
+--          parent, parent_run, seed, audit ('' where there is none; a key is led by '='); then two lists:
+--          attributes (name, JSON text), entries (id, blob)
+-- Returns  {1 when created by this request, else 0; digest; wake or false; parcels; rows}
+-- Repeat   recognised by the request; an id under another request is left as it is, but for who hears of its end.
+-- Needs    arguments, attributes, outbox, ending, inbox, cancelling, starting
+-- New work: refused when the server is at its memory limit. The same text as `start_child` is not.
 
-local id, request, workflow, version, queue = unpack(ARGV, 1, 5)
+local id, request, workflow, version, queue = take(), take(), take(), take(), take()
+local input, digest, name = take(), take(), take()
+local timeout, delay, at, retention = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
+local parent, parent_run, seed, audit_lines = take(), take(), take(), tonumber(take())
+local attributes, entries = take_list(2), take_list(2)
+
 local there = load(id)
 if there then
+  if parent ~= '' and there.request ~= request then
+    let_follow(there, parent, parent_run)
+  end
   return started(there, request)
 end
 
-local timeout, delay, at = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local begins = math.max(now, at or now + delay)
 local r = {
-  id = id, workflow = workflow, version = version, queue = queue, status = 'pending', nonce = '',
-  request = request, digest = ARGV[7], seq = 0, created_at = now, deadline = timeout and begins + timeout or nil,
+  id = id, workflow = workflow, version = version, queue = queue, status = 'pending', nonce = '', request = request,
+  digest = digest, seq = 0, passes = 0, run = 1, openings = 0, outstanding = 0, audit = audit_lines,
+  created_at = now, deadline = timeout and begins + timeout or nil, retention = retention,
 }
 
-call('HSET', key('x', id),
-  'request', request, 'workflow', workflow, 'version', version, 'queue', queue, 'input', ARGV[6], 'digest', ARGV[7],
-  'retention', ARGV[12], 'status', 'pending', 'created_at', now, 'run', 1, 'attempt', 1, 'crashes', 0, 'seq', 0,
-  'nonce', '', 'worker', '', 'last_nonce', '', 'count', 0, 'passes', 0, 'passed', '', 'reason', '', 'cause', '')
-if ARGV[8] ~= '' then
-  call('HSET', key('x', id), 'key', string.sub(ARGV[8], 2))
+local function write_record()
+  local fields = {
+    'request', request, 'workflow', workflow, 'version', version, 'queue', queue, 'input', input, 'digest', digest,
+    'retention', retention, 'status', 'pending', 'created_at', now, 'run', 1, 'attempt', 1, 'crashes', 0, 'seq', 0,
+    'nonce', '', 'worker', '', 'last_nonce', '', 'count', 0, 'passes', 0, 'passed', '', 'reason', '', 'cause', '',
+    'openings', 0, 'outstanding', 0, 'audit', audit_lines,
+  }
+  local optional = {
+    key = name ~= '' and string.sub(name, 2), deadline = r.deadline, timeout_ms = timeout, seed = seed ~= '' and seed,
+    parent = parent ~= '' and parent, parent_run = parent ~= '' and parent_run,
+  }
+  for field, value in pairs(optional) do
+    if value then
+      fields[#fields + 1] = field
+      fields[#fields + 1] = value
+    end
+  end
+  call('HSET', key('x', id), unpack(fields))
 end
-if r.deadline then
-  call('HSET', key('x', id), 'deadline', r.deadline)
+
+local function write_indexes()
+  call('ZADD', PREFIX .. 'by:all', now, id)
+  call('ZADD', PREFIX .. 'by:workflow:' .. workflow, now, id)
+  enter_status(r, 'pending')
+  set_attributes(r, attributes)
 end
-call('ZADD', PREFIX .. 'by:all', now, id)
-call('ZADD', PREFIX .. 'by:workflow:' .. workflow, now, id)
-enter_status(r, 'pending')
-if begins > now then
-  set_timer(r, begins)
-else
-  make_ready(r)
+
+-- A parent's cancel that overtook its start lies there: it ends what was not to begin.
+local function apply_tombstone()
+  local stone = call('HMGET', key('t', id), 'request', 'reason', 'blob')
+  if not stone[1] then
+    return false
+  end
+  call('DEL', key('t', id))
+  receive_cancel(r, stone[1], stone[2], stone[3])
+  return true
+end
+
+write_record()
+write_indexes()
+for _, row in ipairs(entries) do
+  call('HSET', key('j', id), row[1], row[2])
+end
+if parent ~= '' then
+  let_follow(r, parent, parent_run)
+end
+audit(r, 'created', { workflow = workflow, version = tonumber(version), parent = parent })
+if not apply_tombstone() then
+  if begins > now then
+    set_timer(r, begins)
+  else
+    make_ready(r)
+  end
 end
 return started(r, request)

@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- Has the end of an execution told to another one; at once when there is nothing to wait for.
+-- KEYS[1]  the partition's prefix
+-- ARGV     target, waiter, the waiter's run, workflow that the waiter takes the target for
+-- Returns  parcels
+-- Repeat   finds the waiter there, or sends the same notice again under the same request.
+-- Needs    outbox
+
+local target, waiter, run, workflow = unpack(ARGV)
+local r = load(target)
+if not r then
+  send('ended', waiter, 'ended:' .. target .. ':0', target, run, { 'status', 'unknown' })
+elseif r.workflow ~= workflow then
+  local about = { 'status', 'mismatch', 'workflow', r.workflow }
+  send('ended', waiter, 'mismatch:' .. target .. ':' .. workflow, target, run, about)
+else
+  let_follow(r, waiter, run)
+end
+return parcels
