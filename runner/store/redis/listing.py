@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
@@ -46,9 +45,9 @@ async def executions(pipeline: Pipeline, keys: Keys, filter: Filter) -> Page:
     while more and len(found) <= filter.limit:
         wanted = filter.limit + 1 - len(found)
         places = await _next_places(pipeline, keys, filter, place, wanted)
-        read = await asyncio.gather(*(record(pipeline, keys, one.id) for one in places))
+        read = await asyncio.gather(*(pipeline.run(scripts().record, keys.home(one.id), one.id) for one in places))
         # Read a moment after the index: what was purged or moved on since is not what was asked for.
-        found += [(at, one) for at, one in zip(places, read, strict=True) if one and _fits(one, filter)]
+        found += [(at, one) for at, reply in zip(places, read, strict=True) if (one := _fitting(at.id, reply, filter))]
         more = len(places) == wanted
         place = places[-1] if places else place
     shown = found[: filter.limit]
@@ -57,8 +56,8 @@ async def executions(pipeline: Pipeline, keys: Keys, filter: Filter) -> Page:
 
 
 async def record(pipeline: Pipeline, keys: Keys, id: str) -> Execution | None:
-    lease_until, fields = await pipeline.run(scripts().record, keys.home(id), id)
-    return stored.execution(id, lease_until, fields) if fields else None
+    lease_until, flat = await pipeline.run(scripts().record, keys.home(id), id)
+    return stored.execution(id, lease_until, flat) if flat else None
 
 
 async def _next_places(pipeline: Pipeline, keys: Keys, filter: Filter, place: Place | None, limit: int) -> list[Place]:
@@ -100,15 +99,15 @@ def _places(flat: Reply) -> Iterable[Place]:
     return (Place(int(created_at), id.decode()) for id, created_at in stored.pairs(flat))
 
 
-def _fits(execution: Execution, filter: Filter) -> bool:
-    return (
-        filter.status in (None, execution.status)
-        and filter.workflow in (None, execution.workflow)
-        and all(_has(execution, name, text) for name, text in filter.attributes)
-    )
+def _fitting(id: str, reply: Reply, filter: Filter) -> Execution | None:
+    lease_until, flat = reply
+    fields = dict(stored.pairs(flat))
+    return stored.execution(id, lease_until, flat) if fields and _fits(fields, filter) else None
 
 
-def _has(execution: Execution, name: str, text: str) -> bool:
-    """``1``, ``1.0`` and ``true`` are three values."""
-    wanted, there = json.loads(text), execution.attributes.get(name)
-    return type(there) is type(wanted) and there == wanted
+def _fits(fields: Mapping[bytes, bytes], filter: Filter) -> bool:
+    """Everything is compared as text: ``1``, ``1.0`` and ``true`` are three values of an attribute."""
+    wanted = [(f"@{name}", text) for name, text in filter.attributes]
+    wanted += [("status", filter.status)] if filter.status else []
+    wanted += [("workflow", filter.workflow)] if filter.workflow is not None else []
+    return all(fields.get(name.encode()) == text.encode() for name, text in wanted)
