@@ -21,9 +21,8 @@ _NOT_EDITABLE = (Status.COMPLETED, Status.CANCELLED, Status.COMPENSATION_FAILED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What the store is to do. ``verb`` and ``said`` go to the audit trail: the operator's word for it, and its details."""
+    """What the store is to do. ``said``: what its own audit row, with action and actor, does not tell."""
 
-    verb: str
     action: Action
     entry: Entry | None = None
     drop: tuple[str, ...] = ()
@@ -35,7 +34,7 @@ class Remedy:
 def request_of(remedy: Remedy, history: History, *, actor: str, request: str) -> Operate:
     """What the store is asked: what rests on the journal is done only while the journal is as it was."""
     execution_id = history.execution.id
-    fields = {"action": remedy.verb, "actor": actor, **remedy.said}
+    row = AuditEntry(execution_id=execution_id, at=history.now, kind="operated", fields={**remedy.said, "actor": actor})
     return Operate(
         id=execution_id,
         request=request,
@@ -46,7 +45,7 @@ def request_of(remedy: Remedy, history: History, *, actor: str, request: str) ->
         drop=remedy.drop,
         hurry=remedy.hurry,
         error=remedy.error,
-        audit=AuditEntry(execution_id=execution_id, at=history.now, kind="operator", fields=fields),
+        audit=row if remedy.said else None,
     )
 
 
@@ -63,7 +62,7 @@ def retry_of(history: History) -> Remedy:
     paused = tuple(wait.id for wait in open_steps(history) if wait.deadline is not None)
     if not paused and execution.status is not Status.RETRYING:
         raise NotRetryable(f"{_what(execution)}, and pauses before no retry: there is nothing to try again")
-    return Remedy(verb="retry", action=Action.HURRY, hurry=paused)
+    return Remedy(action=Action.HURRY, hurry=paused)
 
 
 _ENDED_CURES: Mapping[Status, str] = MappingProxyType(
@@ -80,7 +79,7 @@ def _reopened(history: History) -> Remedy:
         raise NotRetryable(
             f"{_what(history.execution)}, and has undone steps: fork it from a step before that, or start it again"
         )
-    return Remedy(verb="retry", action=Action.RETRY, drop=history.execution.escaped)
+    return Remedy(action=Action.RETRY, drop=history.execution.escaped)
 
 
 def rollback_of(history: History) -> Remedy:
@@ -91,7 +90,7 @@ def rollback_of(history: History) -> Remedy:
     if execution.status is Status.COMPLETED or not execution.outstanding:
         raise NotRetryable(f"{_what(execution)}, and has no compensation outstanding: there is nothing to undo")
     failed = tuple(entry.id for entry in history.entries if entry.kind == "compensation" and entry.outcome != "ok")
-    return Remedy(verb="retry_rollback", action=Action.ROLLBACK, drop=failed)
+    return Remedy(action=Action.ROLLBACK, drop=failed)
 
 
 # -- another result for a step ----------------------------------------------------------------------------
@@ -130,7 +129,7 @@ def _record(verb: str, history: History, step: str, value: bytes) -> Remedy:
         started_at=before.started_at if before else 0,
         tries=before.tries if before else b"",
     )
-    return Remedy(verb=verb, action=Action.RECORD, entry=entry, said={"step": step})
+    return Remedy(action=Action.RECORD, entry=entry, said={"verb": verb, "step": step})
 
 
 def _check_editable(execution: Execution) -> None:
@@ -158,7 +157,7 @@ def force_fail_of(history: History, reason: str) -> Remedy:
     if history.execution.status.terminal:
         raise AlreadyEnded(f"{_what(history.execution)}: nothing is left to end")
     error = Failure.of(OperatorFailed(reason), known={}).pack()
-    return Remedy(verb="force_fail", action=Action.FORCE_FAIL, error=error, said={"reason": reason})
+    return Remedy(action=Action.FORCE_FAIL, error=error, said={"verb": "force_fail", "reason": reason})
 
 
 def fork_of(history: History, step: str, *, new_id: str, request: str, retention_ms: int) -> Start:
