@@ -13,8 +13,7 @@ from runner.detail import Detail, detail_of
 from runner.errors import ConflictingStart, StoreConflict, UnknownExecution, UsageError
 from runner.handle import Handle
 from runner.ids import check_id, new_id
-from runner.reader import check_limit
-from runner.records import Filter, History, Page, Status
+from runner.records import History, Page, Status
 from runner.remedies import (
     Remedy,
     edit_of,
@@ -57,7 +56,7 @@ class Operator:
 
     async def stuck(self, limit: int = 20, cursor: str | None = None) -> Page:
         """Executions that need an operator, newest first: what they had done is not undone."""
-        return await self._client.store.executions(Filter(stuck=True, limit=check_limit(limit), cursor=cursor))
+        return await self._client.executions(stuck=True, limit=limit, cursor=cursor)
 
     # -- acting -----------------------------------------------------------------------------------
 

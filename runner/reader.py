@@ -54,12 +54,14 @@ class Reader:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         attributes: Mapping[str, Attribute] | None = None,
+        stuck: bool = False,
         limit: int = 20,
         cursor: str | None = None,
     ) -> Page:
         """One page of executions, newest first; ``cursor`` of a page leads to the next.
 
         All conditions hold together. ``attributes``: those that have all of these, equal in type and value.
+        ``stuck``: those that need an operator, for what they had done is not undone.
         """
         return await self.store.executions(
             Filter(
@@ -68,7 +70,8 @@ class Reader:
                 created_after=_moment(created_after, "created_after"),
                 created_before=_moment(created_before, "created_before"),
                 attributes=attribute_texts(attributes),
-                limit=check_limit(limit),
+                stuck=stuck,
+                limit=_limit(limit),
                 cursor=cursor,
             )
         )
@@ -105,8 +108,7 @@ class Reader:
         )
 
 
-def check_limit(limit: object) -> int:
-    """Returns ``limit``. Raises UsageError when it is no size of a page."""
+def _limit(limit: object) -> int:
     if isinstance(limit, int) and 1 <= limit <= MAX_PAGE:
         return limit
     raise UsageError(f"limit={limit!r}: a number from 1 to {MAX_PAGE}")
