@@ -7,7 +7,7 @@ import pytest
 from runner.codec import decode, encode
 from runner.errors import AlreadyEnded, NotRetryable, OperatorFailed, UnknownStep, UsageError
 from runner.failures import Failure
-from runner.records import Entry, Execution, History, Status, Wait
+from runner.records import History, Status
 from runner.remedies import (
     edit_of,
     force_fail_of,
@@ -18,51 +18,10 @@ from runner.remedies import (
     skip_of,
 )
 from runner.transactions import Action
+from tests.core.histories import entry, history, sleep, step_wait
 
 LIVE = [status for status in Status if not status.terminal]
 ENDED = [status for status in Status if status.terminal]
-
-
-def history(status: Status, *entries: Entry, waits: tuple[Wait, ...] = (), **more) -> History:
-    execution = Execution(
-        **{
-            "id": "e1",
-            "workflow": "order",
-            "version": 2,
-            "queue": "gpu",
-            "status": status,
-            "input": encode("in"),
-            "digest": "d",
-            "key": "k",
-            "run": 1,
-            "attempt": 1,
-            "crashes": 0,
-            "created_at": 1,
-            "started_at": 2,
-            "ended_at": 3 if status.terminal else None,
-            "deadline": None,
-            "seq": 1,
-            "worker": "",
-            "lease_until": None,
-            "result": None,
-            "error": None,
-            "cause": "",
-            "reason": "",
-            "passed": "",
-            **more,
-        }
-    )
-    return History(execution=execution, entries=entries, waits=waits, inbox=(), now=1_000)
-
-
-def entry(number: int, id: str, outcome: str = "ok", *, kind: str = "step", consumes: int = -1) -> Entry:
-    return Entry(
-        number=number, id=id, kind=kind, outcome=outcome, payload=b"", at=5, attempts=3, consumes=consumes, started_at=4
-    )
-
-
-def step_wait(id: str, deadline: int | None = 2_000) -> Wait:
-    return Wait(id=id, kind="step", name="Boom: no", opened_at=1, deadline=deadline, attempts=2)
 
 
 # -- retry --------------------------------------------------------------------------------------------
@@ -85,9 +44,8 @@ def test_the_executions_own_pause_is_cut_short():
 
 @pytest.mark.parametrize("status", [status for status in LIVE if status is not Status.RETRYING])
 def test_what_pauses_before_no_retry_has_nothing_to_try_again(status):
-    sleep = Wait(id="s", kind="sleep", name="", opened_at=1, deadline=2_000)
     with pytest.raises(NotRetryable, match=f"is {status}"):
-        retry_of(history(status, waits=(sleep,)))
+        retry_of(history(status, waits=(sleep("s"),)))
 
 
 @pytest.mark.parametrize(
@@ -154,8 +112,7 @@ def test_a_result_is_not_skipped_but_edited():
 
 @pytest.mark.parametrize("act", [skip_of, edit_of])
 def test_an_unknown_step_is_answered_with_those_there_are(act):
-    timer = Wait(id="timer", kind="sleep", name="", opened_at=1, deadline=2)
-    found = history(Status.FAILED, entry(1, "a"), entry(2, "nap", kind="sleep"), waits=(step_wait("b"), timer))
+    found = history(Status.FAILED, entry(1, "a"), entry(2, "nap", kind="sleep"), waits=(step_wait("b"), sleep("timer")))
     for unknown in ("x", "nap", "timer"):
         with pytest.raises(UnknownStep, match=r"a \(ok\), b \(open\)$"):
             act(found, unknown, b"")
