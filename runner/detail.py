@@ -15,6 +15,7 @@ from runner.plain import (
     failure_of_entry,
     fields_of_row,
     plain,
+    readable,
     value_of_entry,
     value_of_item,
 )
@@ -30,6 +31,7 @@ from runner.records import (
     Wait,
     unpack_tries,
 )
+from runner.step import StepState
 
 #: The kinds of entries that are calls of a step's function.
 STEP_KINDS = ("step", "compensation")
@@ -67,7 +69,8 @@ class StepLine:
     """What became of a step so far.
 
     ``state``: ``completed``, ``failed`` (for good), ``retrying`` (next at ``retry_at``) or ``open`` (being performed).
-    ``last_error``: of an open or retrying one; ``tries``: the attempts that failed before a recorded outcome.
+    ``last_error``: of a retrying one; ``tries``: the attempts that failed so far; ``heartbeat`` and ``progress`` (done,
+    of a total if it is known): the last that an open one said.
     """
 
     id: str
@@ -81,6 +84,8 @@ class StepLine:
     error: Failure | None = None
     last_error: str = ""
     tries: tuple[Try, ...] = ()
+    heartbeat: Any = None
+    progress: tuple[float, float | None] | None = None
 
     @property
     def duration_ms(self) -> int | None:
@@ -179,15 +184,20 @@ def _recorded(entry: Entry) -> StepLine:
 
 
 def _open(wait: Wait) -> StepLine:
+    state = readable(wait.details, StepState.unpack)
+    known = state if isinstance(state, StepState) else StepState()
     return StepLine(
         id=wait.id,
         kind="step",
         state="open" if wait.deadline is None else "retrying",
         attempts=wait.attempts,
-        started_at=wait.opened_at,
+        started_at=known.first_at or wait.opened_at,
         ended_at=None,
         retry_at=wait.deadline,
         last_error=wait.name,
+        tries=known.tries,
+        heartbeat=plain(known.beat),
+        progress=None if known.done is None else (known.done, known.total),
     )
 
 

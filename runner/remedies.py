@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from runner.attributes import attribute_texts
+from runner.codec import decode
 from runner.detail import STEP_KINDS, open_steps
 from runner.errors import AlreadyEnded, NotRetryable, OperatorFailed, UnknownStep, UsageError
 from runner.failures import Failure
@@ -183,11 +184,30 @@ def _before(history: History, step: str) -> tuple[Entry, ...]:
     entry = _recorded(history, step)
     if entry is None and step not in [wait.id for wait in open_steps(history)]:
         raise _unknown_step(history, step)
-    return tuple(
-        replace(one, consumes=-1)  # the new execution's inbox is its own
-        for one in history.entries
-        if one.kind not in _NOT_FORKED and (entry is None or one.number < entry.number)
-    )
+    copied = [
+        one for one in history.entries if one.kind not in _NOT_FORKED and (entry is None or one.number < entry.number)
+    ]
+    pending = _unended(copied)
+    # The new execution's inbox is its own: what its origin used up is in the entries.
+    return tuple(replace(one, consumes=-1) for one in copied if not _of_child(one, pending))
+
+
+def _unended(entries: Sequence[Entry]) -> frozenset[str]:
+    """Children whose ends are not among the entries: the origin will hear of those, so a fork starts its own."""
+    ended = [one.id for one in entries if one.kind == "ended" and one.outcome == "ok"]
+    started = [_child(one) for one in entries if one.kind == "child"]
+    return frozenset(child for child in started if not any(f"ended:{child}:" in id for id in ended))
+
+
+def _of_child(entry: Entry, children: Collection[str]) -> bool:
+    if entry.kind == "child":
+        return _child(entry) in children
+    return entry.kind == "ended" and any(f"ended:{child}:" in entry.id for child in children)
+
+
+def _child(entry: Entry) -> str:
+    execution_id, _workflow = decode(entry.payload)
+    return str(execution_id)
 
 
 def _named(execution: Execution) -> str:

@@ -201,6 +201,8 @@ def step_document(step: StepLine) -> dict[str, Any]:
         "value": step.value,
         "error": shown_failure(step.error),
         "last_error": step.last_error or None,
+        "heartbeat": step.heartbeat,
+        "progress": step.progress,
         "tries": [
             {
                 "attempt": one.attempt,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.codec import encode
@@ -19,6 +21,7 @@ from runner.records import (
     Wait,
     pack_tries,
 )
+from runner.step import StepState
 from runner.watching import gained
 from tests.core.histories import NOW, entry, history, sleep, step_wait
 
@@ -82,6 +85,16 @@ def test_steps_tell_their_attempts_durations_and_errors():
     assert undo.kind == "compensation" and undo.error is not None and undo.error.message == "boom"
     assert (mail.state, mail.retry_at, mail.last_error, mail.duration_ms) == ("retrying", 2_000, "Boom: no", None)
     assert (long.state, long.retry_at) == ("open", None)
+
+
+def test_an_open_step_tells_its_attempts_and_its_last_words():
+    tried = Try(attempt=1, started_at=1, ended_at=2, worker="w1", error="Boom: no")
+    state = StepState(first_at=70, tries=(tried,), beat=encode("row 7"), done=7, total=9)
+    wait = replace(step_wait("long", None), details=state.pack())
+    (step,) = steps_of(history(Status.RUNNING, waits=(wait,)))
+    assert (step.started_at, step.tries, step.heartbeat, step.progress) == (70, (tried,), "row 7", (7, 9))
+    (unreadable,) = steps_of(history(Status.RUNNING, waits=(replace(wait, details=GARBAGE),)))
+    assert (unreadable.tries, unreadable.heartbeat, unreadable.progress) == ((), None, None)
 
 
 def late() -> StepTimedOut:

@@ -191,6 +191,20 @@ def test_a_fork_from_an_open_step_has_everything_behind_it():
     ]
 
 
+def test_a_fork_starts_children_of_its_own_for_those_whose_ends_its_origin_will_hear_of():
+    """With the entry of their start alone it would wait for ends that nobody tells it."""
+    found = history(
+        Status.FAILED,
+        entry(1, "one", kind="child", payload=encode(["c-1", "pay"])),
+        entry(2, "two", kind="child", payload=encode(["c-2", "pay"])),
+        entry(3, "__ended:c-1:0", "timed_out", kind="ended"),
+        entry(4, "__ended:c-2:0", "timed_out", kind="ended"),
+        entry(5, "__ended:c-2:1", kind="ended"),
+        entry(6, "b", "failed"),
+    )
+    assert [one.id for one in fork(found, "b").entries] == ["two", "__ended:c-2:0", "__ended:c-2:1"]
+
+
 def test_a_fork_from_nowhere_is_refused():
     with pytest.raises(UnknownStep, match=r"a \(ok\)"):
         fork(history(Status.FAILED, entry(1, "a")), "x")
