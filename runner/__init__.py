@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         StepResultError,
         StepTimedOut,
         StoreClosed,
+        StoreConflict,
         StoreUnavailable,
         UnawaitedCall,
         UndeclaredSignal,
@@ -73,7 +74,7 @@ _HOMES = {
         "DeterminismError DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut "
         "ForeignAwait HistoryMismatch InfrastructureError JournalTooLarge MisplacedCall NoBranchMatched "
         "NotRetryable OperatorFailed Overloaded PayloadError PayloadTooLarge ReservedId RetryLater "
-        "RunnerError StepFailed StepResultError StepTimedOut StoreClosed StoreUnavailable UnawaitedCall "
+        "RunnerError StepFailed StepResultError StepTimedOut StoreClosed StoreConflict StoreUnavailable UnawaitedCall "
         "UndeclaredSignal UnknownExecution UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
     "runner.handle": "Handle Outcome",
@@ -131,6 +132,7 @@ __all__ = [
     "StepResultError",
     "StepTimedOut",
     "StoreClosed",
+    "StoreConflict",
     "StoreUnavailable",
     "SyncClient",
     "SyncHandle",

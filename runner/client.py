@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from runner.app import App
@@ -13,31 +12,26 @@ from runner.broker import Broker
 from runner.broker.factory import open_broker
 from runner.codec import decode, encode, roundtrip
 from runner.core.retry import Duration
-from runner.durations import to_moment_ms, to_ms
+from runner.durations import to_ms
 from runner.endings import result_of
 from runner.errors import (
     BrokerUnavailable,
     ConfigError,
     UndeclaredSignal,
-    UnknownExecution,
     UnknownWorkflow,
     UsageError,
 )
 from runner.handle import Handle, Outcome
 from runner.ids import check_id, id_from_key
 from runner.log import Logger
-from runner.records import (
-    Execution,
-    Filter,
-    History,
-    Page,
-    Status,
-)
+from runner.operator import Operator
+from runner.reader import Reader
+from runner.recovery import Report, recover
 from runner.signals import Signal, check_signal
 from runner.starts import StartOptions, check_conflict, make_start, named_only
 from runner.store import Store
 from runner.store.factory import open_store
-from runner.transactions import Deliver, Reception, Wake
+from runner.transactions import Deliver, Parcel, Reception, Wake
 from runner.waiting import until_ended
 from runner.workflow import Workflow
 
@@ -47,14 +41,12 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 
-#: Executions on one page of a listing, at most.
-MAX_PAGE = 1_000
 #: Executions started in one round trip by ``start_many``.
 BATCH = 200
 _WORKERS_SEEN_MS = 60_000
 
 
-class Client:
+class Client(Reader):
     """Use as ``async with Client(app) as client:``; one per process is enough, and it is safe to share.
 
     ``app``: an App, or the name of one for services that do not have its code (they start and signal by name).
@@ -118,7 +110,8 @@ class Client:
 
         ``id`` or ``idempotency_key``: starting again gives the same execution, without running anything, for as
         long as the execution is kept (also when it has ended). ``on_conflict="raise"``: refuse instead.
-        ``timeout``: of the whole execution, from its start. ``delay``/``at``: not before then.
+        ``timeout``: of the whole execution, from its start. ``delay``/``at``: not before then. ``attributes``: what it is
+        found by in listings: texts, numbers and bools by name, 32 at most.
 
         Raises ConflictingStart for the same id or key with another input, UnknownWorkflow, PayloadError,
         Overloaded, StoreUnavailable (it may have started: repeat with the same key).
@@ -127,7 +120,7 @@ class Client:
         start = make_start(definition, input, plain=isinstance(workflow, str), **options)
         (started,) = await self.store.start([start])
         check_conflict(start, started, options.get("on_conflict", "return"))
-        await self._publish([started.wake])
+        await self.announce([started.wake], started.parcels)
         return Handle(self, start.id, definition.output_type)
 
     async def start_many(
@@ -159,7 +152,7 @@ class Client:
             answers = await self.store.start(batch)
             for start, started in zip(batch, answers, strict=True):
                 check_conflict(start, started, "return")
-            await self._publish([started.wake for started in answers])
+            await self.announce([one.wake for one in answers], [parcel for one in answers for parcel in one.parcels])
         return [Handle(self, start.id, definition.output_type) for start in starts]
 
     async def start_and_wait(
@@ -244,8 +237,8 @@ class Client:
     async def _deliver(self, deliver: Deliver) -> bool:
         delivered = await self.store.deliver(deliver)
         if delivered.reception is Reception.UNKNOWN:
-            raise _unknown(deliver.id, self.app.name)
-        await self._publish([delivered.wake])
+            raise self.unknown(deliver.id)
+        await self.announce([delivered.wake], delivered.parcels)
         return delivered.reception is Reception.DELIVERED
 
     async def _declaring(self, execution_id: str, name: str) -> Workflow[Any, Any] | None:
@@ -259,43 +252,22 @@ class Client:
             raise UndeclaredSignal(f"workflow {workflow.name!r} does not take signal {name!r}; declared: {declared}")
         return workflow
 
-    # -- looking ----------------------------------------------------------------------------------
+    # -- people ------------------------------------------------------------------------------------
 
-    async def execution(self, execution_id: str) -> Execution:
-        """The record of an execution as it is now. Raises UnknownExecution."""
-        execution = await self.store.record(check_id(execution_id))
-        if execution is None:
-            raise _unknown(execution_id, self.app.name)
-        return execution
+    @property
+    def operator(self) -> Operator:
+        """What a person can do to an execution that needs one."""
+        return Operator(self)
 
-    async def history(self, execution_id: str) -> History:
-        """The record with its journal, waits and inbox. Raises UnknownExecution."""
-        history = await self.store.read(check_id(execution_id))
-        if history is None:
-            raise _unknown(execution_id, self.app.name)
-        return history
+    async def recover(self, *, most: int = 1_000) -> Report:
+        """After a disaster: wake what is due, ready and unclaimed, or held by the dead, and carry the outbox.
 
-    async def executions(
-        self,
-        *,
-        status: Status | str | None = None,
-        workflow: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int = 20,
-        cursor: str | None = None,
-    ) -> Page:
-        """One page of executions, newest first; ``cursor`` of a page leads to the next."""
-        return await self.store.executions(
-            Filter(
-                status=_status(status),
-                workflow=workflow,
-                created_after=None if created_after is None else to_moment_ms(created_after, what="created_after"),
-                created_before=None if created_before is None else to_moment_ms(created_before, what="created_before"),
-                limit=_limit(limit),
-                cursor=cursor,
-            )
-        )
+        What only waits is left alone, and counted by reason, ``most`` of each status at most. A scheduler does the same
+        all the time; this does not wait for one. Safe beside it and beside itself: each execution is woken once.
+        """
+        report, parcels = await recover(self.store, self.broker, most=most)
+        await self.announce([], parcels)
+        return report
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -319,8 +291,9 @@ class Client:
         version, queue = max(matching)
         return named_only(name, version, queue)
 
-    async def _publish(self, wakes: Sequence[Wake | None]) -> None:
-        """Tell the workers. A publish that fails is left to the store's ready entries: nothing is lost."""
+    async def announce(self, wakes: Sequence[Wake | None], parcels: Sequence[Parcel] = ()) -> None:
+        """Tell the workers what is ready. What fails is left to the store's ready entries: nothing is lost."""
+        del parcels  # the scheduler relays them
         hints = [(wake.queue, wake.hint) for wake in wakes if wake is not None]
         if not hints:
             return
@@ -328,23 +301,6 @@ class Client:
             await self.broker.publish_many(hints)
         except BrokerUnavailable as error:
             log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
-
-
-def _limit(limit: object) -> int:
-    if isinstance(limit, int) and 1 <= limit <= MAX_PAGE:
-        return limit
-    raise UsageError(f"limit={limit!r}: a number from 1 to {MAX_PAGE}")
-
-
-def _status(status: Status | str | None) -> Status | None:
-    try:
-        return None if status is None else Status(status)
-    except ValueError:
-        raise UsageError(f"status {status!r}: one of {', '.join(Status)}") from None
-
-
-def _unknown(execution_id: str, namespace: str) -> UnknownExecution:
-    return UnknownExecution(f"namespace {namespace!r} has no execution {execution_id!r} (it may be past its retention)")
 
 
 def _opened_store(store: str | Store | None, namespace: str) -> Store:

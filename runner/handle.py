@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from runner.detail import AuditLine, Detail
 from runner.records import Execution, Status
 from runner.signals import Signal
 
@@ -52,6 +54,14 @@ class Handle(Generic[T_co]):
     async def execution(self) -> Execution:
         """Its record as it is now. Raises UnknownExecution."""
         return await self._client.execution(self.id)
+
+    async def detail(self) -> Detail:
+        """All there is to know of it. Raises UnknownExecution."""
+        return await self._client.operator.detail(self.id)
+
+    def watch(self) -> AsyncIterator[AuditLine]:
+        """What happens to it, until it has ended. See ``Client.watch``."""
+        return self._client.watch(self.id)
 
     def __repr__(self) -> str:
         return f"Handle({self.id!r})"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
+from runner.attributes import Attribute, attribute_texts
 from runner.codec import decode, digest, encode, roundtrip
 from runner.core.retry import Duration
 from runner.durations import to_moment_ms, to_ms
@@ -27,6 +29,7 @@ class StartOptions(TypedDict, total=False):
     delay: Duration | None
     at: datetime | None
     queue: str | None
+    attributes: Mapping[str, Attribute] | None
 
 
 def make_start(
@@ -40,6 +43,7 @@ def make_start(
     delay: Duration | None = None,
     at: datetime | None = None,
     queue: str | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
     plain: bool = False,
 ) -> Start:
     """What the store is asked for. Raises UsageError or PayloadError before anything is sent.
@@ -66,6 +70,7 @@ def make_start(
         delay_ms=0 if delay is None else to_ms(delay, what="delay"),
         at_ms=None if at is None else to_moment_ms(at, what="at"),
         retention_ms=workflow.retention_ms,
+        attributes=attribute_texts(attributes),
     )
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from runner.app import App
 from runner.client import Client
 from runner.core.retry import Duration
+from runner.detail import AuditLine, Detail, StepLine
 from runner.handle import Handle, Outcome
-from runner.records import Execution, Page, Status
+from runner.operator import Operator
+from runner.records import Execution, History, Page, Status
+from runner.recovery import Report
 from runner.signals import Signal
 from runner.starts import StartOptions
+from runner.tree import Tree
 from runner.workflow import Workflow
 
 T = TypeVar("T")
@@ -44,6 +48,45 @@ class SyncHandle(Generic[T_co]):
 
     def execution(self) -> Execution:
         return self._client.run(self._handle.execution())
+
+    def detail(self) -> Detail:
+        return self._client.run(self._handle.detail())
+
+    def watch(self) -> Iterator[AuditLine]:
+        return self._client.watch(self.id)
+
+
+class SyncOperator:
+    """An Operator whose calls block; see there for what they do, and which errors they raise."""
+
+    def __init__(self, client: SyncClient, operator: Operator) -> None:
+        self._client = client
+        self._operator = operator
+
+    def detail(self, execution_id: str) -> Detail:
+        return self._client.run(self._operator.detail(execution_id))
+
+    def stuck(self, limit: int = 20, cursor: str | None = None) -> Page:
+        return self._client.run(self._operator.stuck(limit, cursor))
+
+    def retry(self, execution_id: str, *, actor: str) -> Status:
+        return self._client.run(self._operator.retry(execution_id, actor=actor))
+
+    def skip_step(self, execution_id: str, step: str, *, value: Any = None, actor: str) -> Status:
+        return self._client.run(self._operator.skip_step(execution_id, step, value=value, actor=actor))
+
+    def edit_step(self, execution_id: str, step: str, value: Any, *, actor: str) -> Status:
+        return self._client.run(self._operator.edit_step(execution_id, step, value, actor=actor))
+
+    def force_fail(self, execution_id: str, reason: str, *, actor: str) -> Status:
+        return self._client.run(self._operator.force_fail(execution_id, reason, actor=actor))
+
+    def retry_rollback(self, execution_id: str, *, actor: str) -> Status:
+        return self._client.run(self._operator.retry_rollback(execution_id, actor=actor))
+
+    def fork(self, execution_id: str, from_step: str, *, new_id: str | None = None, actor: str) -> SyncHandle[Any]:
+        handle = self._client.run(self._operator.fork(execution_id, from_step, new_id=new_id, actor=actor))
+        return SyncHandle(self._client, handle)
 
 
 class SyncClient:
@@ -126,3 +169,38 @@ class SyncClient:
     def executions(self, **filters: Any) -> Page:
         """See ``Client.executions``."""
         return self.run(self._client.executions(**filters))
+
+    def history(self, execution_id: str) -> History:
+        """See ``Client.history``."""
+        return self.run(self._client.history(execution_id))
+
+    def steps(self, execution_id: str) -> tuple[StepLine, ...]:
+        """See ``Client.steps``."""
+        return self.run(self._client.steps(execution_id))
+
+    def audit(self, execution_id: str) -> tuple[AuditLine, ...]:
+        """See ``Client.audit``."""
+        return self.run(self._client.audit(execution_id))
+
+    def tree(self, execution_id: str) -> Tree:
+        """See ``Client.tree``."""
+        return self.run(self._client.tree(execution_id))
+
+    def watch(self, execution_id: str) -> Iterator[AuditLine]:
+        """See ``Client.watch``."""
+        lines = self._client.watch(execution_id)
+        while (line := self.run(_next(lines))) is not None:
+            yield line
+
+    def recover(self, *, most: int = 1_000) -> Report:
+        """See ``Client.recover``."""
+        return self.run(self._client.recover(most=most))
+
+    @property
+    def operator(self) -> SyncOperator:
+        """See ``Client.operator``."""
+        return SyncOperator(self, self._client.operator)
+
+
+async def _next(lines: AsyncIterator[T]) -> T | None:
+    return await anext(lines, None)

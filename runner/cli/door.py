@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from runner.cli.carried import inward, outward
 from runner.cli.wire import LONGEST_LINE, METHODS, Refused, Request, address_of, door_of, line_of
 from runner.errors import RunnerError
 from runner.log import Logger
@@ -80,7 +81,7 @@ async def _serve(
 async def _answer(request: Request, store: Store, publisher: Publisher) -> bytes:
     try:
         asked = msgspec.json.decode(request.params, type=METHODS[request.method][0])
-        return line_of({"ok": await _do(request.method, asked, store, publisher)})
+        return line_of({"ok": outward(await _do(request.method, inward(asked), store, publisher))})
     except KeyError:
         return line_of(
             {"error": Refused("UsageError", f"`runner dev` has no method {request.method!r}: another version?")}
@@ -97,10 +98,12 @@ async def _do(method: str, asked: Any, store: Store, publisher: Publisher) -> An
             started = await store.start(asked)
             await _wake([one.wake for one in started], publisher)
             return started
-        case "deliver":
-            delivered = await store.deliver(asked)
-            await _wake([delivered.wake], publisher)
-            return delivered
+        case "deliver" | "operate":
+            done = await getattr(store, method)(asked)
+            await _wake([done.wake], publisher)
+            return done
+        case "audit":
+            return [row.pack() for row in await store.audit(asked)]
         case _:
             return await getattr(store, method)(asked)
 

@@ -12,6 +12,7 @@ from runner.cli.values import result_shown, shown_failure
 from runner.client import Client
 from runner.endings import result_of
 from runner.errors import ExecutionEnded
+from runner.plain import failure_of
 from runner.records import Execution, Status
 
 
@@ -34,7 +35,7 @@ def ending_of(client: Client, execution: Execution) -> dict[str, Any]:
         "execution_id": execution.id,
         "status": execution.status,
         "result": result_shown(client.app, execution),
-        "error": shown_failure(execution.error),
+        "error": shown_failure(failure_of(execution.error)),
     }
 
 

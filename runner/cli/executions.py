@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,18 +12,25 @@ import click
 from runner.app import App
 from runner.cli import views
 from runner.cli.exits import Exit
+from runner.cli.looking import LOOKING
+from runner.cli.operating import OPERATING
 from runner.cli.options import Command, duration, json_option
 from runner.cli.output import as_json as json_text
 from runner.cli.output import put, put_json, put_table, say
 from runner.cli.target import Target, connected, for_target
-from runner.cli.values import read_json, result_shown
+from runner.cli.values import read_attributes, read_json, result_shown
 from runner.cli.watch import watch_until_ended
-from runner.records import History, Page, Status
+from runner.detail import unread
+from runner.records import ChildLink, History, Page, Status
 
 
 @click.group()
 def executions() -> None:
-    """List, show, watch, signal and cancel executions."""
+    """List, show, watch, signal and cancel executions, and help those that need an operator."""
+
+
+for _command in (*LOOKING, *OPERATING):
+    executions.add_command(_command)
 
 
 def _run(ctx: click.Context, work: Coroutine[Any, Any, Exit]) -> None:
@@ -38,6 +45,10 @@ def _run(ctx: click.Context, work: Coroutine[Any, Any, Exit]) -> None:
 @click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only in this status.")
 @click.option("--workflow", help="Only of this workflow.")
 @click.option("--since", type=duration, help="Only those created within this time, such as 1h or 2d.")
+@click.option(
+    "--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Only with this one; again for more."
+)
+@click.option("--stuck", is_flag=True, help="Only those that need an operator: what they had done is not undone.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", help="Go on where the page before ended.")
 @json_option
@@ -49,13 +60,23 @@ def list_executions(
     status: str | None,
     workflow: str | None,
     since: timedelta | None,
+    attributes: tuple[str, ...],
+    stuck: bool,
     limit: int,
     cursor: str | None,
     as_json: bool,
 ) -> None:
     """List executions, newest first."""
     created_after = None if since is None else datetime.now(UTC) - since
-    filters = {"status": status, "workflow": workflow, "created_after": created_after, "limit": limit, "cursor": cursor}
+    filters = {
+        "status": status,
+        "workflow": workflow,
+        "created_after": created_after,
+        "attributes": read_attributes(attributes),
+        "stuck": stuck,
+        "limit": limit,
+        "cursor": cursor,
+    }
     _run(ctx, _list(target, filters, as_json=as_json))
 
 
@@ -98,20 +119,22 @@ def show(
 async def _show(target: Target, id: str, *, as_json: bool) -> Exit:
     async with connected(target, publishing=False) as client:
         history = await client.history(id)
+        children = await client.store.children(id)
     if as_json:
-        put_json(views.history_document(client.app, history))
+        put_json(views.history_document(client.app, history, children))
     else:
-        _put_history(client.app, history)
+        _put_history(client.app, history, children)
     return Exit.OK
 
 
-def _put_history(app: App, history: History) -> None:
-    document = views.history_document(app, history)
-    facts = {name: document[name] for name in (*views.execution_document(history.execution), "input")}
+def _put_history(app: App, history: History, children: Sequence[ChildLink]) -> None:
+    document = views.history_document(app, history, children)
+    facts = {name: document[name] for name in (*views.execution_document(history.execution), *_FACTS)}
     put_table(("field", "value"), [(name, _text(value)) for name, value in facts.items() if value is not None])
     _put_part(views.JOURNAL_HEADINGS, [views.entry_row(entry) for entry in history.entries])
     _put_part(views.WAIT_HEADINGS, [views.wait_row(wait) for wait in history.waits])
-    _put_part(views.INBOX_HEADINGS, [views.inbox_row(item) for item in views.unread(history)])
+    _put_part(views.INBOX_HEADINGS, [views.inbox_row(item) for item in unread(history)])
+    _put_part(views.CHILD_HEADINGS, [views.child_row(child) for child in children])
     execution = history.execution
     if execution.result is not None:
         put("")
@@ -121,6 +144,9 @@ def _put_history(app: App, history: History) -> None:
         put(f"error: {document['error']['type']}: {document['error']['message']}")
         for line in document["error"]["traceback"].splitlines():
             put(line)
+
+
+_FACTS = ("position", "next_at", "input")
 
 
 def _text(value: Any) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 
 from runner.errors import (
+    AlreadyEnded,
     BrokerUnavailable,
     ConflictingStart,
+    NotRetryable,
     RunnerError,
     StoreUnavailable,
     UnknownExecution,
+    UnknownStep,
     UnknownWorkflow,
     UsageError,
 )
@@ -22,16 +25,16 @@ class Exit(IntEnum):
     FAILED = 1  # the operation was carried out, or tried, and failed
     USAGE = 2  # arguments, import of the app, configuration
     UNREACHABLE = 3  # the store or the broker
-    NOT_FOUND = 4  # no such execution or workflow
+    NOT_FOUND = 4  # no such execution, workflow or step
     INTERRUPTED = 130
 
 
 def exit_of(error: RunnerError) -> Exit:
     """The exit code that an expected error ends a command with."""
     match error:
-        case UnknownExecution() | UnknownWorkflow():
+        case UnknownExecution() | UnknownWorkflow() | UnknownStep():
             return Exit.NOT_FOUND
-        case ConflictingStart():
+        case ConflictingStart() | NotRetryable() | AlreadyEnded():
             return Exit.FAILED
         case UsageError():
             return Exit.USAGE

@@ -17,6 +17,8 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    Operate,
+    Operated,
     Refusal,
     Start,
     Started,
@@ -87,6 +89,11 @@ class ObservedStore(SqliteStore):
         if deliver.kind == "cancel":
             await self._look_at([deliver.id])
         return delivered
+
+    async def operate(self, operate: Operate) -> Operated:
+        operated = await super().operate(operate)
+        await self._look_at([operate.id])
+        return operated
 
     async def due(self, partition: int, limit: int) -> Woken:
         woken = await super().due(partition, limit)

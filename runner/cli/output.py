@@ -28,6 +28,11 @@ def put(line: str) -> None:
     click.echo(printable(line))
 
 
+def put_text(text: str) -> None:
+    """JSON that is written already, on stdout, harmless on a terminal."""
+    click.echo(_UNPRINTABLE.sub(_json_escaped, text), nl=False)
+
+
 def put_json(document: Any) -> None:
     """One indented JSON document, on stdout."""
     click.echo(as_json(document, indent=2))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from runner.app import App
+from runner.attributes import Attribute
 from runner.codec import decode, encode
-from runner.errors import PayloadError, UsageError
+from runner.errors import UsageError
 from runner.failures import Failure
+from runner.plain import plain
 from runner.records import Execution
 from runner.workflow import Workflow
 
@@ -39,6 +41,24 @@ def _source(text: str, what: str) -> str:
     return text
 
 
+def read_attributes(pairs: Iterable[str]) -> dict[str, Attribute]:
+    """``name=value`` each: a value is JSON where it can be (7, true, "7"), else a text. Raises UsageError."""
+    found: dict[str, Attribute] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--attribute {pair!r}: give name=value")
+        found[name] = _scalar(text)
+    return found
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return text
+
+
 def input_for(workflow: Workflow[Any, Any], value: Any) -> Any:
     """The JSON value as the workflow's input type. Raises PayloadError, naming the path that does not fit."""
     if not workflow.takes_input:
@@ -49,35 +69,15 @@ def input_for(workflow: Workflow[Any, Any], value: Any) -> Any:
 # -- what was stored, to be shown ------------------------------------------------------------------------
 
 
-def shown(payload: bytes | None) -> Any:
-    """A payload as plain values; one that cannot be read says so, for looking must never fail."""
-    return None if payload is None else _readable(payload, decode)
-
-
-def shown_failure(error: bytes | None) -> dict[str, Any] | None:
-    """A recorded failure, without its traceback."""
-    if error is None:
+def shown_failure(failure: Failure | None) -> dict[str, Any] | None:
+    """A recorded failure as a document."""
+    if failure is None:
         return None
-    failure = _readable(error, Failure.unpack)
-    return _facts(failure) if isinstance(failure, Failure) else {"type": "", "message": failure, "traceback": ""}
-
-
-def _facts(failure: Failure) -> dict[str, Any]:
     facts = {"type": failure.type, "message": failure.message, "attempts": failure.attempts}
     return {**facts, "step": failure.step, "traceback": failure.traceback}
-
-
-def _readable(payload: bytes, read: Callable[[bytes], Any]) -> Any:
-    try:
-        return read(payload)
-    except (PayloadError, ValueError, TypeError) as error:
-        return f"({len(payload)} bytes that this version cannot read: {error})"
 
 
 def result_shown(app: App, execution: Execution) -> Any:
     """A result, as the workflow's own type when the app is here."""
     workflow = app.find(execution.workflow, execution.version)
-    if workflow is None or execution.result is None:
-        return shown(execution.result)
-    output_type = workflow.output_type
-    return _readable(execution.result, lambda payload: decode(payload, output_type))
+    return plain(execution.result, Any if workflow is None else workflow.output_type)

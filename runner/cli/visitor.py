@@ -10,9 +10,12 @@ from typing import Any, Self
 import msgspec
 
 from runner import errors
+from runner.cli.carried import inward, outward
 from runner.cli.wire import LONGEST_LINE, METHODS, Answer, Refused, address_of, door_of, line_of
 from runner.errors import ConfigError, InfrastructureError, RunnerError, StoreClosed, StoreUnavailable
 from runner.records import (
+    AuditEntry,
+    ChildLink,
     Execution,
     Filter,
     History,
@@ -22,6 +25,8 @@ from runner.records import (
 from runner.transactions import (
     Deliver,
     Delivered,
+    Operate,
+    Operated,
     Start,
     Started,
 )
@@ -74,6 +79,18 @@ class DoorStore:
     async def executions(self, filter: Filter) -> Page:
         page: Page = await self._ask("executions", filter)
         return page
+
+    async def operate(self, operate: Operate) -> Operated:
+        operated: Operated = await self._ask("operate", operate)
+        return operated
+
+    async def audit(self, id: str) -> tuple[AuditEntry, ...]:
+        rows: list[bytes] = await self._ask("audit", id)
+        return tuple(AuditEntry.unpack(id, row) for row in rows)
+
+    async def children(self, id: str) -> tuple[ChildLink, ...]:
+        links: list[ChildLink] = await self._ask("children", id)
+        return tuple(links)
 
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
         workers: list[WorkerInfo] = await self._ask("workers", within_ms)
@@ -134,7 +151,7 @@ class _Line:
         """Raises what the store behind the door raised, or StoreUnavailable."""
         try:
             async with asyncio.timeout(_ANSWER_S):
-                self._writer.write(line_of({"method": method, "params": params}))
+                self._writer.write(line_of({"method": method, "params": outward(params)}))
                 await self._writer.drain()
                 return await self.answer(method)
         except TimeoutError:
@@ -150,7 +167,7 @@ class _Line:
         try:
             answer = msgspec.json.decode(line, type=Answer)
             if answer.error is None:
-                return msgspec.json.decode(answer.ok, type=METHODS[method][1])
+                return inward(msgspec.json.decode(answer.ok, type=METHODS[method][1]))
         except msgspec.MsgspecError as error:
             raise InfrastructureError(f"the process that holds {self._file} is of another version: {error}") from None
         raise _raised(answer.error)

@@ -2,7 +2,7 @@
 
 A Unix socket beside the file, for its owner alone. Each line is a JSON document: a request
 ``{"method": ..., "params": ...}``, an answer ``{"ok": ...}`` or ``{"error": {"type": ..., "message": ...}}``. The
-methods are those of the store that a client calls, with its records as they are; wake-ups are published behind the
+methods are those of the store that a client calls, with its records nearly as they are (``carried``); wake-ups are published behind the
 door, where the workers are. ``subscribe`` turns its connection into a stream of words.
 """
 
@@ -12,11 +12,14 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import msgspec
 
+from runner.cli.carried import shape_of
 from runner.records import (
+    ChildLink,
     Execution,
     Filter,
     History,
@@ -26,6 +29,8 @@ from runner.records import (
 from runner.transactions import (
     Deliver,
     Delivered,
+    Operate,
+    Operated,
     Start,
     Started,
 )
@@ -33,10 +38,13 @@ from runner.transactions import (
 #: What may be asked: the type of the question, and that of the answer.
 METHODS: Mapping[str, tuple[Any, Any]] = {
     "hello": (None, str),
-    "start": (list[Start], list[Started]),
-    "deliver": (Deliver, Delivered),
+    "start": (list[Start], GenericAlias(list, (shape_of(Started),))),
+    "deliver": (Deliver, shape_of(Delivered)),
     "record": (str, Execution | None),
-    "read": (str, History | None),
+    "read": (str, shape_of(History) | None),
+    "operate": (shape_of(Operate), shape_of(Operated)),
+    "audit": (str, list[bytes]),
+    "children": (str, list[ChildLink]),
     "executions": (Filter, Page),
     "workers": (int, list[WorkerInfo]),
     "subscribe": (str, str | None),
@@ -67,7 +75,13 @@ def door_of(file: Path) -> Path:
 
 
 def line_of(document: Any) -> bytes:
-    return msgspec.json.encode(document) + b"\n"
+    return msgspec.json.encode(document, enc_hook=_plain) + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):  # records hold frozen ones
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} does not pass the door")
 
 
 @contextmanager

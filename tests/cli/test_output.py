@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from runner.cli.output import as_json, moment, put_table, span
 from runner.cli.text import printable, shortened
-from runner.cli.values import input_for, read_json, shown, shown_failure
+from runner.cli.values import input_for, read_attributes, read_json
 from runner.errors import PayloadError, UsageError
 from runner.workflow import Workflow
 
@@ -140,7 +140,16 @@ def test_an_input_that_does_not_fit_is_named_by_its_path():
         input_for(workflow(Order), {"amount": "1"})
 
 
-def test_what_cannot_be_read_is_shown_as_such():
-    assert "cannot read" in shown(b"\xc1")
-    assert "cannot read" in shown_failure(b"\xc1")["message"]
-    assert shown(None) is None
+def test_attributes_are_json_where_they_can_be():
+    given = ["customer=ann", "vip=true", "n=7", "rate=0.5", 'code="7"', "odd=a=b", "empty="]
+    assert read_attributes(given) == {
+        "customer": "ann",
+        "vip": True,
+        "n": 7,
+        "rate": 0.5,
+        "code": "7",
+        "odd": "a=b",
+        "empty": "",
+    }
+    with pytest.raises(UsageError, match="name=value"):
+        read_attributes(["customer"])

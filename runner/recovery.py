@@ -1,0 +1,146 @@
+"""Recovery: after a disaster, make sure of every execution that something will move it on, and say how many.
+
+Everything goes through the store's own compare-and-act methods, as a scheduler's work does: whoever else does the same
+at the same time finds done what is done, so that each execution is woken once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from runner.broker import Broker
+from runner.errors import BrokerUnavailable
+from runner.log import Logger
+from runner.records import Execution, Filter, Status
+from runner.store import Store
+from runner.transactions import Parcel, Wake
+
+log = Logger("runner.recovery")
+
+#: Of one partition, at once.
+LIMIT = 200
+#: A hint that was published again is not looked at for this long, in ms.
+BACKOFF_MS = 5_000
+#: A worker that was not heard of for so long is gone, in ms.
+_WORKERS_SEEN_MS = 60_000
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``recovered``: executions that were woken, with their hint at the broker. ``failed``: woken, but the broker did not
+    take the hint; the scheduler publishes it. ``skipped``: how many were left alone, by reason. ``complete`` is False
+    when there are more of some status than were counted.
+    """
+
+    recovered: int
+    failed: int
+    skipped: Mapping[str, int]
+    complete: bool
+
+
+@dataclass(slots=True)
+class Recovery:
+    """One recovery; ``woken`` and ``parcels`` are what it brought about so far."""
+
+    store: Store
+    broker: Broker
+    woken: dict[str, Wake] = field(default_factory=dict[str, Wake])
+    parcels: list[Parcel] = field(default_factory=list[Parcel])
+
+    async def act(self) -> int:
+        """Wake what is due, reaped or overdue, and publish. Returns how many hints the broker did not take."""
+        alive = await self._alive()
+        for partition in range(self.store.partitions):
+            await self._due(partition)
+            await self._reap(partition, alive)
+            await self._overdue(partition)
+            # Last: the ends above have put their notices into it.
+            self.parcels += await self.store.relay(partition, LIMIT)
+        return await self._publish()
+
+    async def survey(self, most: int) -> tuple[Counter[str], bool]:
+        """Why the others were left alone: at most ``most`` of each status are counted, and whether that was all."""
+        reasons: Counter[str] = Counter()
+        complete = True
+        now = await self.store.now()
+        for status in Status:
+            complete &= await self._count(status, most, now, reasons)
+        return reasons, complete
+
+    async def _due(self, partition: int) -> None:
+        while True:
+            woken = await self.store.due(partition, LIMIT)
+            self._took(woken.wakes)
+            if len(woken.wakes) < LIMIT:
+                return
+
+    async def _reap(self, partition: int, alive: Iterable[str]) -> None:
+        while True:
+            woken = await self.store.reap(partition, LIMIT, alive)
+            self._took(woken.wakes)
+            if len(woken.wakes) < LIMIT:
+                return
+
+    async def _overdue(self, partition: int) -> None:
+        while True:
+            overdue = await self.store.overdue(partition, LIMIT, BACKOFF_MS)
+            self._took((*overdue.lost, *overdue.passed))
+            if len(overdue.lost) + len(overdue.passed) < LIMIT:
+                return
+
+    def _took(self, wakes: Iterable[Wake]) -> None:
+        self.woken |= {wake.id: wake for wake in wakes}
+
+    async def _alive(self) -> tuple[str, ...]:
+        now = await self.store.now()
+        workers = await self.store.workers(_WORKERS_SEEN_MS)
+        return tuple(one.id for one in workers if now - one.seen_at < one.lease_ms)
+
+    async def _publish(self) -> int:
+        hints = [(wake.queue, wake.hint) for wake in self.woken.values()]
+        if not hints:
+            return 0
+        try:
+            return len(hints) - await self.broker.publish_many(hints)
+        except BrokerUnavailable as error:
+            log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
+            return len(hints)
+
+    async def _count(self, status: Status, most: int, now: int, reasons: Counter[str]) -> bool:
+        cursor: str | None = None
+        counted = 0
+        while counted < most:
+            limit = min(_PAGE, most - counted)
+            page = await self.store.executions(Filter(status=status, limit=limit, cursor=cursor))
+            reasons.update(left_alone(one, now) for one in page.executions if one.id not in self.woken)
+            counted, cursor = counted + limit, page.cursor
+            if cursor is None:
+                return True
+        return False
+
+
+async def recover(store: Store, broker: Broker, *, most: int) -> tuple[Report, tuple[Parcel, ...]]:
+    """Act, then count. The parcels that lie in the outbox are the caller's to carry."""
+    recovery = Recovery(store, broker)
+    failed = await recovery.act()
+    reasons, complete = await recovery.survey(most)
+    report = Report(recovered=len(recovery.woken) - failed, failed=failed, skipped=reasons, complete=complete)
+    return report, tuple(recovery.parcels)
+
+
+def left_alone(execution: Execution, now: int) -> str:
+    """Why an execution needs no waking."""
+    if execution.status.terminal:
+        return f"ended: {execution.status}"
+    if execution.lease_until is not None and execution.lease_until > now:
+        return "a worker has it"
+    match execution.status:
+        case Status.SLEEPING:
+            return "waits: its timer or the outside wakes it"
+        case Status.RETRYING:
+            return "pauses before a retry: its timer wakes it"
+        case _:
+            return "ready, delayed or waiting: its hint is on its way, or its time comes"
