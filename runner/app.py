@@ -13,6 +13,7 @@ from runner.core.options import StepOptions, mark_step
 from runner.core.retry import ONCE, Duration, Retry
 from runner.durations import to_ms
 from runner.errors import UnknownWorkflow, UsageError, qualified_name
+from runner.hooks import Hooks
 from runner.ids import check_name, check_queue
 from runner.signals import Signal
 from runner.workflow import Workflow
@@ -53,6 +54,7 @@ class App:
     def __init__(self, name: str) -> None:
         self.name = check_name(name, what="app name")
         self.errors: dict[str, type[BaseException]] = {}
+        self.hooks = Hooks()
         self._workflows: dict[tuple[str, int], Workflow[Any, Any]] = {}
 
     # -- registering ------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ By a turn's commit, made here; ``id`` is always that of the journal's entry or o
 | ``switch`` | ``id``, ``case`` |
 | ``race`` | ``id``, ``winner`` |
 | ``patch`` | ``id`` |
-| ``emit`` | ``id``, ``event``, ``message_id`` |
+| ``emit`` | ``id``, ``event`` |
 | ``note`` | ``id``, ``message``, ``fields`` (a dict, as the codec's bytes) |
 | ``child`` | ``id``, ``execution_id``, ``workflow`` |
 | ``rollback`` | ``id``, ``ids`` (a list, as the codec's bytes): what is to be compensated |
@@ -54,7 +54,7 @@ _DECISIONS: Mapping[str, tuple[str, ...]] = {
     "switch": ("case",),
     "race": ("winner",),
     "patch": (),
-    "emit": ("event", "message_id"),
+    "emit": ("event",),
     "note": ("message", "fields"),
     "child": ("execution_id", "workflow"),
     "rollback": ("ids",),

@@ -205,7 +205,6 @@ class PatchTaken(ExecutionEvent):
 class EventEmitted(ExecutionEvent):
     id: str = ""
     event: str = ""
-    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

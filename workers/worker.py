@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -12,13 +12,14 @@ from typing import Any, Self
 from runner.app import App
 from runner.broker import Broker, Consumer, Delivery
 from runner.clock import boot_ms
+from runner.courier import Courier
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
 from runner.failures import said
 from runner.log import Logger
 from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
 from runner.store import Store, Subscription
-from runner.transactions import Refusal, Renewed, Wake
+from runner.transactions import Committed, Parcel, Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
@@ -32,6 +33,8 @@ log = Logger("runner.worker")
 EARLY_ACK_S = 60.0
 #: A delivery waits this long for a free slot; then the ready entry has it.
 SLOT_WAIT_S = 10.0
+#: Who leaves still sends on what its turns have put into the outbox, for this long.
+SEND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class Worker:
         self._store = store
         self._broker = broker
         self.options = options or WorkerOptions()
+        self._courier = Courier(store, broker, app.hooks)
         self._steps = StepRunner(self.options.threads)
         self._slots = Slots(self.options.concurrency)
         self._turns: dict[str, Turn] = {}  # by execution id
@@ -199,6 +203,7 @@ class Worker:
                 await self._turn(claimed, HeldLease(hint.execution_id, nonce, self.options.lease_ms, asked_at))
 
     async def _turn(self, history: History, lease: HeldLease) -> None:
+        self._app.hooks.fire(history.rows)
         execution = history.execution
         workflow = self._app.find(execution.workflow, execution.version)
         if workflow is None:  # the hint named another version than the record has
@@ -214,6 +219,7 @@ class Worker:
             lease_ms=self.options.lease_ms,
             worker=self.options.id,
             known=self._app.find,
+            told=self._told,
         )
         keeper = self._keeper
         assert keeper is not None  # noqa: S101 - set before the first delivery
@@ -259,6 +265,15 @@ class Worker:
             await self._hand_back(lease, f"a turn broke on worker {self.options.id}: {said(error)}")
         finally:
             self._bodies.discard(body)
+
+    def _told(self, committed: Committed) -> None:
+        """A commit's consequences elsewhere go on their way; the turn does not wait for them."""
+        self._app.hooks.fire(committed.rows)
+        if committed.parcels:
+            self._spawn(self._sent(committed.parcels))
+
+    async def _sent(self, parcels: Sequence[Parcel]) -> None:
+        await self._courier.send(parcels)
 
     # -- giving back ------------------------------------------------------------------------------
 
@@ -313,6 +328,8 @@ class Worker:
         log.info("worker.draining", worker=self.options.id, turns=len(self._turns))
         await self._drain.run(self._consumer, self._turns.values(), self._slots, self._bodies)
         self._pokes.cancel()
+        if self._spawned:  # what commits have put into the outbox: the scheduler has what is cut off here
+            await asyncio.wait(self._spawned, timeout=SEND_S)
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.stop)
         await self._farewell()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from runner.codec import encode
 from runner.core.answers import timed_out
 from runner.core.commands import Opened, Sleep, WaitForEnd, WaitForSignal
 from runner.core.replay import CANCEL_ID
@@ -63,7 +64,7 @@ def _heard(waits: Iterable[Opened], deadlines: Mapping[str, int | None], unread:
     ends: dict[str, InboxItem] = {}
     for item in unread:
         if item.kind == "cancel":
-            heard.append(_event(CANCEL_ID, "cancel", item))
+            heard.append(_event(CANCEL_ID, "cancel", replace(item, payload=encode(item.name))))
         elif item.kind == "ended":
             ends[item.name] = item
         elif queue := listening.get(item.name):
