@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -15,28 +16,41 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from runner.errors import StoreConflict
-from runner.records import History
+from runner.records import Filter
 from runner.store import Store
 from runner.transactions import (
+    Action,
     Commit,
-    Committed,
     Complete,
+    ContinueAsNew,
     Deliver,
-    Delivered,
     EndCancelled,
     Fail,
+    FailCompensation,
+    Follow,
     Lease,
     Open,
+    Operate,
     RetryAttempt,
-    Started,
     Suspend,
-    Wake,
-    Woken,
+)
+from tests.contract.answers import (
+    claimed,
+    committed,
+    conflicts,
+    delivered,
+    line,
+    operated,
+    seen,
+    started,
+    told,
+    wake,
+    woken,
 )
 from tests.contract.conftest import Backend
-from tests.contract.kit import a_parcel, a_start, an_entry, nonce
-from tests.contract.model import AHEAD, DELAYS, PAST, Model, Moment, moment
+from tests.contract.kept import AHEAD, PAST, moment
+from tests.contract.kit import a_parcel, a_row, a_start, an_entry, delivery, nonce
+from tests.contract.model import DELAYS, Model
 
 T = TypeVar("T")
 
@@ -56,11 +70,12 @@ OPENS = st.lists(
     st.builds(
         Open,
         id=st.sampled_from(["step-1", "w-1", "w-2"]),
-        kind=st.sampled_from(["sleep", "signal", "retry"]),
+        kind=st.sampled_from(["sleep", "signal", "step"]),
         name=st.sampled_from(["", "x"]),
         after_ms=st.sampled_from([None, None, HOUR, HOUR, 0]),
         attempts=st.integers(0, 2),
         replace=st.booleans(),
+        details=st.sampled_from([b"", b"d"]),
     ),
     max_size=2,
     unique_by=lambda one: one.id,
@@ -74,10 +89,34 @@ ENDS = st.one_of(
     st.just(Suspend()),
     st.just(Suspend()),
     st.just(Complete(result=b"done")),
-    st.just(Fail(error=b"wrong")),
+    st.just(Fail(error=b"wrong", escaped=("step-1", "w-1"))),
+    st.just(FailCompensation(error=b"worse")),
     st.just(EndCancelled()),
+    st.builds(ContinueAsNew, input=st.just(b"next"), keep=st.sampled_from([(), (0,), (1, 2)])),
     RETRIES,
 )
+CHILDREN = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["cancel", "cancel", "abandon"])),
+    max_size=2,
+    unique_by=lambda child: child[0],
+)
+ATTRIBUTES = st.sampled_from([(), (), (("k", "1"),), (("k", "2"), ("l", '"x"'))])
+COMMITS = st.builds(
+    Commit,
+    id=st.just(""),
+    nonce=st.just(""),
+    count=st.just(0),
+    seen=st.just(0),
+    lease_ms=LEASES,
+    entries=ENTRIES.map(tuple),
+    opens=OPENS.map(tuple),
+    closes=CLOSES.map(tuple),
+    children=CHILDREN.map(tuple),
+    attributes=ATTRIBUTES,
+    outstanding=st.sampled_from([0, 0, 1]),
+    end=ENDS,
+)
+RUNS = st.sampled_from([0, 1, 1, 2])
 
 
 class Comparison(RuleBasedStateMachine):
@@ -118,15 +157,57 @@ class Comparison(RuleBasedStateMachine):
         delay_ms=st.sampled_from([0, 0, 0, HOUR]),
         timeout_ms=st.sampled_from([None, None, None, HOUR, 0]),
         retention_ms=LATER,
+        parent=st.sampled_from(["", "a", "b"]),
+        parent_run=st.integers(1, 2),
+        attributes=ATTRIBUTES,
+        entries=st.sampled_from([(), (), (an_entry(1, payload=b"1"),)]),
     )
-    def start(self, id: str, delay_ms: int, timeout_ms: int | None, retention_ms: int) -> None:
-        asked = a_start(id, delay_ms=delay_ms, timeout_ms=timeout_ms, retention_ms=retention_ms, digest=nonce())
+    def start(self, id: str, **parts: Any) -> None:
+        asked = a_start(id, digest=nonce(), **parts)
         self.compare(lambda: started(self.wait(self.store.start([asked]))), lambda: self.model.start(asked))
 
-    @rule(id=IDS, kind=st.sampled_from(["signal", "signal", "cancel"]), request=st.integers(0, 6))
-    def deliver(self, id: str, kind: str, request: int) -> None:
-        asked = Deliver(id=id, request=f"{kind}-{request}", kind=kind, name=f"n-{request}", payload=b"%d" % request)
+    @rule(
+        id=IDS,
+        kind=st.sampled_from(["signal", "signal", "cancel"]),
+        request=st.integers(0, 6),
+        run=RUNS,
+        tombstone=st.booleans(),
+    )
+    def deliver(self, id: str, kind: str, request: int, run: int, tombstone: bool) -> None:
+        asked = Deliver(
+            id=id,
+            request=f"{kind}-{request}",
+            kind=kind,
+            name=f"n-{request}",
+            payload=b"%d" % request,
+            run=0 if kind == "cancel" else run,
+            tombstone=tombstone and kind == "cancel",
+        )
+        self.delivers(asked)
+
+    def delivers(self, asked: Deliver) -> None:
         self.compare(lambda: delivered(self.wait(self.store.deliver(asked))), lambda: self.model.deliver(asked))
+
+    @rule(
+        of=st.sampled_from(["a", "b", "nobody"]),
+        waiter=IDS,
+        run=st.integers(1, 2),
+        workflow=st.sampled_from(["order", "order", "order", "refund"]),
+    )
+    def follow(self, of: str, waiter: str, run: int, workflow: str) -> None:
+        asked = Follow(target=of, waiter=waiter, run=run, workflow=workflow)
+        self.compare(lambda: told(self.wait(self.store.follow(asked)), ()), lambda: self.model.follow(asked))
+
+    @precondition(lambda self: self.model.outbox)
+    @rule(at=st.integers(0, 5))
+    def carry(self, at: int) -> None:
+        """One parcel reaches its inbox, in any order."""
+        parcels = self.wait(self.store.relay(0, 1_000))
+        assert sorted(map(repr, (one.outgoing for one in parcels))) == sorted(map(repr, self.model.outbox))
+        parcel = parcels[at % len(parcels)]
+        self.wait(self.store.relayed(0, [parcel.place]))
+        self.model.outbox.remove(parcel.outgoing)
+        self.delivers(delivery(parcel.outgoing))
 
     # -- turns ------------------------------------------------------------------------------------
 
@@ -144,40 +225,29 @@ class Comparison(RuleBasedStateMachine):
     @precondition(lambda self: self.turns)
     @rule(
         back=st.sampled_from([1, 1, 1, 2]),
-        lease_ms=LEASES,
-        entries=ENTRIES,
-        opens=OPENS,
-        closes=CLOSES,
-        send=st.booleans(),
-        end=ENDS,
+        parts=COMMITS,
+        send=st.sampled_from([None, None, "a", "other"]),
         blind=st.booleans(),
     )
-    def commit(self, back: int, lease_ms: int, blind: bool, send: bool, **parts: Any) -> None:
+    def commit(self, back: int, parts: Commit, send: str | None, blind: bool) -> None:
         lease = self.turns[-min(back, len(self.turns))]
         self.counts[lease.nonce] += 1
         kept = self.model.executions.get(lease.id)
-        asked = Commit(
+        asked = replace(
+            parts,
             id=lease.id,
             nonce=lease.nonce,
             count=self.counts[lease.nonce],
-            lease_ms=lease_ms,
             seen=0 if blind or kept is None else len(kept.inbox),
-            entries=tuple(parts["entries"]),
-            opens=tuple(parts["opens"]),
-            closes=tuple(parts["closes"]),
-            outgoing=(a_parcel(nonce()),) if send else (),
-            end=parts["end"],
+            outgoing=(a_parcel(nonce(), send),) if send else (),
+            audit=(a_row(id=lease.id, n=1),) if send else (),
         )
         answer = self.compare(lambda: self.committed(asked), lambda: conflicts(lambda: self.model.commit(asked)))
         if answer == "conflict":
             self.counts[lease.nonce] -= 1
 
     def committed(self, asked: Commit) -> Any:
-        def ask() -> Any:
-            answer = self.wait(self.store.commit(asked))
-            return None if answer is None else committed(answer)
-
-        return conflicts(ask)
+        return conflicts(lambda: committed(self.wait(self.store.commit(asked))))
 
     @precondition(lambda self: self.turns)
     @rule(back=st.integers(1, 2), lease_ms=LEASES)
@@ -224,6 +294,19 @@ class Comparison(RuleBasedStateMachine):
 
         self.compare(ask, self.model.rush)
 
+    @rule(
+        id=IDS,
+        action=st.sampled_from(Action),
+        request=st.integers(0, 20),
+        entries=st.sampled_from([None, None, None, 1]),
+        entry=st.sampled_from([an_entry(77, "step-1", payload=b"by hand"), an_entry(0, "w-1")]),
+        drop=st.sampled_from([(), ("step-1",), ("step-2", "none")]),
+        hurry=st.sampled_from([(), ("w-1", "none"), ("step-1",)]),
+    )
+    def operate(self, request: int, **parts: Any) -> None:
+        asked = Operate(request=f"operate-{request}", actor="ann", error=b"forced", **parts)
+        self.compare(lambda: operated(self.wait(self.store.operate(asked))), lambda: self.model.operate(asked))
+
     # -- time -------------------------------------------------------------------------------------
 
     @rule()
@@ -238,13 +321,14 @@ class Comparison(RuleBasedStateMachine):
     def purge(self) -> None:
         self.compare(lambda: self.wait(self.store.purge(0, 100))[0], self.model.purge)
 
-    @precondition(lambda self: self.model.outbox)
     @rule()
-    def relay(self) -> None:
-        parcels = self.wait(self.store.relay(0, 1_000))
-        assert [parcel.outgoing.request for parcel in parcels] == self.model.outbox
-        self.wait(self.store.relayed(0, [parcels[0].place]))
-        del self.model.outbox[0]
+    def listings(self) -> None:
+        assert self.listed(Filter(stuck=True)) == self.model.stuck()
+        for wanted in ((("k", "1"),), (("k", "2"), ("l", '"x"'))):
+            assert self.listed(Filter(attributes=wanted)) == self.model.with_attributes(wanted)
+
+    def listed(self, filter: Filter) -> set[str]:
+        return {one.id for one in self.wait(self.store.executions(filter)).executions}
 
     # -- repeats, and what must hold always -------------------------------------------------------
 
@@ -259,6 +343,9 @@ class Comparison(RuleBasedStateMachine):
         for id in ("a", "b"):
             found = self.wait(self.store.read(id))
             assert (None if found is None else seen(found)) == self.model.read(id)
+            links = self.wait(self.store.children(id))
+            assert [(one.execution_id, one.policy, one.ended) for one in links] == self.model.children(id)
+            assert [line(row) for row in self.wait(self.store.audit(id))] == self.model.audit(id)
 
     @invariant()
     def indexes_as_the_model(self) -> None:
@@ -275,72 +362,6 @@ class Comparison(RuleBasedStateMachine):
         for kept in self.model.executions.values():
             asleep = kept.status in ("sleeping", "cancelling")
             assert kept.expiry or kept.ready or kept.nonce or kept.timer or asleep
-
-
-# -- answers as the model gives them --------------------------------------------------------------
-
-
-def wake(wake: Wake | None) -> Any:
-    return wake and (wake.id, wake.queue, wake.workflow, wake.version, wake.seq)
-
-
-def started(answers: list[Started]) -> Any:
-    (one,) = answers
-    return one.new, one.digest, wake(one.wake)
-
-
-def delivered(answer: Delivered) -> Any:
-    return answer.reception.value, wake(answer.wake)
-
-
-def claimed(answer: Any) -> Any:
-    return seen(answer) if isinstance(answer, History) else answer.value
-
-
-def woken(answer: Woken) -> Any:
-    return sorted(wake(one) for one in answer.wakes)
-
-
-def conflicts(ask: Callable[[], Any]) -> Any:
-    try:
-        return ask()
-    except StoreConflict:
-        return "conflict"
-
-
-def committed(answer: Committed) -> Any:
-    deadlines = {id: passed(at, answer.now) for id, at in answer.deadlines.items()}
-    news = [(item.kind, item.name, item.payload) for item in answer.news]
-    return answer.released, answer.status.value, deadlines, news
-
-
-def passed(at: int | None, now: int) -> Moment:
-    return None if at is None else PAST if at <= now else AHEAD
-
-
-def seen(history: History) -> dict[str, Any]:
-    execution, now = history.execution, history.now
-    assert [item.index for item in history.inbox] == list(range(len(history.inbox)))
-    return {
-        "status": execution.status.value,
-        "attempt": execution.attempt,
-        "crashes": execution.crashes,
-        "seq": execution.seq,
-        "worker": execution.worker,
-        "input": execution.input,
-        "result": execution.result,
-        "error": execution.error,
-        "cause": execution.cause.value,
-        "reason": execution.reason,
-        "passed": execution.passed,
-        "started": execution.started_at is not None,
-        "ended": execution.ended_at is not None,
-        "lease": passed(execution.lease_until, now),
-        "deadline": passed(execution.deadline, now),
-        "entries": list(history.entries),
-        "waits": {w.id: (w.kind, w.name, passed(w.deadline, now), w.attempts) for w in history.waits},
-        "inbox": [(item.kind, item.name, item.payload) for item in history.inbox],
-    }
 
 
 EXAMPLES = {"sqlite-file": 10, "sqlite-memory": 100, "redis": 40}
