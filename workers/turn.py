@@ -320,6 +320,7 @@ class Turn:
     def _written(self, end: End | None, opened: list[Opened], closes: list[str]) -> Commit:
         journal = self._journal
         entries, opens = tuple(journal.unwritten), tuple(journal.new_waits(opened))
+        journal.names.update({one.id: one.name for one in opens})
         return Commit(
             id=self._lease.id,
             nonce=self._lease.nonce,
@@ -333,7 +334,16 @@ class Turn:
             children=tuple(journal.children),
             attributes=tuple(sorted(self._replay.attributes.items())),
             outstanding=len(self._replay.undos),
-            audit=audit.rows(self.execution.id, self._worker, entries, opens),
+            audit=audit.rows(
+                self.execution.id,
+                self._worker,
+                entries,
+                opens,
+                now=self._clock.now(),
+                names=journal.names,
+                end=end,
+                run=self.execution.run,
+            ),
             end=end,
         )
 
