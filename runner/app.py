@@ -7,15 +7,18 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from runner.calling import check_takes_one
 from runner.codec import resolve_hints
 from runner.context import Context
 from runner.core.options import StepOptions, mark_step
 from runner.core.retry import ONCE, Duration, Retry
 from runner.durations import to_ms
 from runner.errors import UnknownWorkflow, UsageError, qualified_name
+from runner.events import OBSERVABLE, Observable
 from runner.hooks import Hooks
 from runner.ids import check_name, check_queue
-from runner.signals import Signal
+from runner.signals import Event, Signal
+from runner.subscription import Subscription, subscriber_name
 from runner.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound=type[Exception])
+T = TypeVar("T")
+R = TypeVar("R")
+X = TypeVar("X", bound=Observable)
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 
@@ -56,6 +62,7 @@ class App:
         self.errors: dict[str, type[BaseException]] = {}
         self.hooks = Hooks()
         self._workflows: dict[tuple[str, int], Workflow[Any, Any]] = {}
+        self._subscriptions: dict[str, Subscription] = {}
 
     # -- registering ------------------------------------------------------------------------------
 
@@ -170,11 +177,51 @@ class App:
         self.errors[qualified_name(cls)] = cls
         return cls
 
+    @overload
+    def on(self, event: Event[T], *, name: str | None = None) -> Callable[[Callable[[T], R]], Callable[[T], R]]: ...
+    @overload
+    def on(self, event: type[X]) -> Callable[[Callable[[X], R]], Callable[[X], R]]: ...
+    def on(self, event: Any, *, name: str | None = None) -> Any:
+        """Call a function, async or plain, of one argument when something happens.
+
+        An ``Event``, with its payload: in one of the processes that subscribe under ``name`` (by default the
+        function's), from the first worker with this function on, at least once. What the function raises brings the
+        event again, later.
+        A class of ``runner.events``, with the event: in the process in which it happened, best effort, beside the work;
+        what the function raises is logged.
+
+        Raises UsageError for a second subscriber of the same name, and for what cannot be listened to.
+        """
+
+        def register(fn: Callable[[Any], R]) -> Callable[[Any], R]:
+            check_takes_one(fn, what="@app.on(...)")
+            if isinstance(event, Event):
+                self._subscribe(Subscription(name=subscriber_name(fn, name), event=event, fn=fn))
+            else:
+                self.hooks.add(event, fn)
+            return fn
+
+        if not isinstance(event, Event) and not (isinstance(event, type) and issubclass(event, OBSERVABLE)):
+            raise UsageError(f'@app.on({event!r:.100}): an Event("name") or a class of runner.events is needed')
+        return register
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        if subscription.name in self._subscriptions:
+            raise UsageError(
+                f"subscriber {subscription.name!r} is registered twice, and would get half of the events each time: "
+                "give one another name, @app.on(..., name=...)"
+            )
+        self._subscriptions[subscription.name] = subscription
+
     # -- looking up -------------------------------------------------------------------------------
 
     def workflows(self) -> list[Workflow[Any, Any]]:
         """What is registered, by name and version."""
         return [self._workflows[key] for key in sorted(self._workflows)]
+
+    def subscriptions(self) -> list[Subscription]:
+        """The functions that hear emitted events, by name."""
+        return [self._subscriptions[name] for name in sorted(self._subscriptions)]
 
     def find(self, name: str, version: int | None = None) -> Workflow[Any, Any] | None:
         """The workflow of this name and version; without a version the highest."""

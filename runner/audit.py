@@ -43,7 +43,7 @@ from runner.codec import decode, encode
 from runner.errors import PayloadError
 from runner.failures import Failure
 from runner.records import AuditEntry, Entry, Notice, Plain
-from runner.transactions import Open
+from runner.transactions import ContinueAsNew, End, Open
 
 #: An error in a row is cut to this many characters.
 MAX_ERROR = 500
@@ -70,10 +70,12 @@ def rows(
     *,
     now: int,
     names: Mapping[str, str] = _NO_NAMES,
+    end: End | None = None,
+    run: int = 1,
 ) -> tuple[AuditEntry, ...]:
-    """What a commit with these entries and waits adds to the trail, in the order of the journal, waits last.
+    """What a commit with these entries, waits and end, in the run ``run``, adds to the trail.
 
-    ``now`` is the store's time as far as the turn knows it, ``names`` what the waits behind the entries wait for (the
+    In the order of the journal, then of the waits. ``now`` is the store's time as far as the turn knows it, ``names`` what the waits behind the entries wait for (the
     signal's name, the execution), by id. Raises nothing, whatever the payloads are: a row is never worth a turn.
     """
     told = [
@@ -86,12 +88,9 @@ def rows(
         for one in opens
         for kind, fields in _of_wait(one, worker)
     ]
+    if isinstance(end, ContinueAsNew):
+        opened.append(AuditEntry(execution_id=execution_id, at=now, kind="continued", fields={"run": run + 1}))
     return (*told, *opened)
-
-
-def continued(execution_id: str, run: int, *, now: int) -> AuditEntry:
-    """The next run begins; it is number ``run``."""
-    return AuditEntry(execution_id=execution_id, at=now, kind="continued", fields={"run": run})
 
 
 def _of_entry(entry: Entry, worker: str, name: str) -> list[tuple[str, Fields]]:

@@ -28,6 +28,6 @@ async def embedded(app: App, store: str = "sqlite://", *, concurrency: int = 100
         stack.push_async_callback(broker.close)
         queues = tuple(sorted({workflow.queue for workflow in app.workflows()} or {"default"}))
         options = WorkerOptions(queues=queues, concurrency=concurrency, grace_s=5.0, watch_loop=False)
-        await stack.enter_async_context(Scheduler(opened, broker))
+        await stack.enter_async_context(Scheduler(opened, broker, hooks=app.hooks))
         await stack.enter_async_context(Worker(app, opened, broker, options))
         yield await stack.enter_async_context(Client(app, opened, broker))

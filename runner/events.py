@@ -1,38 +1,18 @@
-"""What can be listened to with ``@app.on(...)``: events that workflows emit, and what happens to executions and workers.
+"""What happens to executions and workers, for observers: ``@app.on(events.StepCompleted)``.
 
-``Event`` travels through the broker, at least once, to whoever subscribes. All other classes are told in the process
-that made the change, after the store has it, best effort: when that process dies, nobody is told again.
+Told in the process that made the change, after the store has it, best effort: when that process dies, nobody is told
+again. (What must not be missed is emitted by the workflow itself: ``runner.Event``.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from runner.codec import decode
-from runner.errors import PayloadError, UsageError
+from runner.errors import PayloadError
 from runner.records import AuditEntry, Plain
-from runner.signals import Readable
-
-T = TypeVar("T")
-
-#: What AMQP carries as a routing key, in bytes.
-_NAME_MAX_BYTES = 255
-
-
-class Event(Readable[T]):
-    """Something that workflows tell the world: ``order_paid = Event[Paid]("order.paid")``.
-
-    Emitted with ``ctx.emit``, heard with ``@app.on(order_paid)`` in any process of any app of the same name, or by
-    any AMQP program. The name is the routing key, so ``*`` and ``#`` are refused.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        if "*" in name or "#" in name or len(name.encode(errors="replace")) > _NAME_MAX_BYTES:
-            raise UsageError(f"event name {name!r}: at most {_NAME_MAX_BYTES} bytes, without * and #, are needed")
-
 
 # -- executions -----------------------------------------------------------------------------------------------
 
@@ -52,7 +32,10 @@ class AuditAppended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionEvent:
-    """What all events of executions have. ``at``: ms of the store's clock. ``id``: of the journal's entry or wait."""
+    """What all events of executions have; who observes it is told all of them.
+
+    ``at``: ms of the store's clock. ``id``: of the journal's entry or of the wait.
+    """
 
     execution_id: str
     at: int
@@ -135,13 +118,24 @@ class AttemptFailed(ExecutionEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepCompensated(StepCompleted):
-    """``id`` is the compensation's."""
+class StepCompensated(ExecutionEvent):
+    """As StepCompleted; ``id`` is the compensation's."""
+
+    id: str = ""
+    attempts: int = 1
+    duration_ms: int = 0
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepCompensationFailed(StepFailed):
-    """``id`` is the compensation's."""
+class StepCompensationFailed(ExecutionEvent):
+    """As StepFailed; ``id`` is the compensation's."""
+
+    id: str = ""
+    outcome: str = ""
+    attempts: int = 1
+    duration_ms: int = 0
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +235,7 @@ class RunContinued(ExecutionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerEvent:
-    """What happens to the worker of this process, by its id."""
+    """What happens to a worker of this process, by its id; who observes it is told all of it."""
 
     worker: str
 
@@ -267,6 +261,7 @@ class Drained(WorkerEvent):
 
 
 Observable = AuditAppended | ExecutionEvent | WorkerEvent
+OBSERVABLE = (AuditAppended, ExecutionEvent, WorkerEvent)
 
 # -- from a row to its event ----------------------------------------------------------------------------------
 

@@ -8,13 +8,13 @@ observers are so slow that more waits than there is room for.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from runner.calling import called, is_async
 from runner.events import AuditAppended, Observable, WorkerEvent, typed, umbrella
 from runner.failures import said
 from runner.log import Logger
@@ -38,7 +38,7 @@ class Hooks:
         self._tellers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Teller] = WeakKeyDictionary()
 
     def add(self, kind: type[Observable], observer: Observer) -> None:
-        """Have ``observer`` told of every event of exactly this class."""
+        """Have ``observer``, a function of one argument, told of every event of this class."""
         self._observers.setdefault(kind, []).append(observer)
 
     def fire(self, rows: Iterable[AuditEntry]) -> None:
@@ -90,7 +90,7 @@ class _Teller:
     async def _tell_all(self) -> None:
         while self._waiting:
             for event in self._events(self._waiting.popleft()):
-                for observer in tuple(self._observers.get(type(event), ())):
+                for observer in self._observers_of(event):
                     await self._tell(observer, event)
         self._full = False
 
@@ -103,8 +103,11 @@ class _Teller:
         if (event := typed(one)) is not None:
             yield event
 
+    def _observers_of(self, event: Observable) -> list[Observer]:
+        return [one for kind in type(event).__mro__ for one in self._observers.get(kind, ())]
+
     async def _tell(self, observer: Observer, event: Observable) -> None:
-        known = {"hook": getattr(observer, "__qualname__", repr(observer)), "told": type(event).__name__}
+        known = {"hook": called(observer), "told": type(event).__name__}
         hanging = self._hanging.get(observer)
         if hanging is not None and not hanging.done():
             log.warning("hook.passed_over", error="it has not come back from an earlier event", **known)
@@ -121,7 +124,7 @@ class _Teller:
 
 
 def _begin(observer: Observer, event: Observable) -> asyncio.Future[Any]:
-    if inspect.iscoroutinefunction(observer):
+    if is_async(observer):
         return asyncio.ensure_future(observer(event))
     return _in_thread(observer, event)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from runner.broker import Consumer
 from runner.log import Logger
 from runner.workers.slots import Slots
+from runner.workers.subscriptions import Subscriptions
 from runner.workers.turn import Turn
 
 log = Logger("runner.worker")
@@ -18,12 +19,16 @@ _HAND_BACK_SHARE, _HAND_BACK_S = 0.2, 5.0
 
 
 class Drain:
-    """Intake off; turns end or stop at their next step; what is left is cut off and handed back."""
+    """Intake off; turns end or stop at their next step; what is left is cut off and handed back.
 
-    def __init__(self, grace_s: float) -> None:
+    ``aborting`` is called when something has to be cut off.
+    """
+
+    def __init__(self, grace_s: float, aborting: Callable[[], None] = lambda: None) -> None:
         self._hand_back_s = min(_HAND_BACK_S, grace_s * _HAND_BACK_SHARE)
         self._finish_s = grace_s - self._hand_back_s
         self._hurry = asyncio.Event()
+        self._aborting = aborting
 
     def hurry(self) -> None:
         """Do not wait for steps any more."""
@@ -35,18 +40,20 @@ class Drain:
         turns: Collection[Turn],
         slots: Slots,
         bodies: Collection[asyncio.Task[Any]],
+        subscriptions: Subscriptions,
     ) -> None:
         """At most the grace; the bodies that had to be cut off have been handed back by then, or their lease runs out."""
         if consumer is not None:
             await _bounded(consumer.pause(), self._hand_back_s)
         for turn in list(turns):
             turn.drain()
-        await self._finish(slots)
-        if bodies:
-            log.warning("worker.cutting_off", turns=len(bodies))
+        await asyncio.gather(self._finish(slots), subscriptions.drain(self._finish_s, self._hurry))
+        if bodies or subscriptions.busy:
+            log.warning("worker.cutting_off", turns=len(bodies), handlers=subscriptions.busy)
+            self._aborting()
         for body in list(bodies):
             body.cancel()
-        await _bounded(slots.idle(), self._hand_back_s)
+        await _bounded(asyncio.gather(slots.idle(), subscriptions.stop()), self._hand_back_s)
         if consumer is not None:
             await _bounded(consumer.stop(), self._hand_back_s)
 

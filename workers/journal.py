@@ -30,6 +30,7 @@ class TurnJournal:
         self.entries = history.entries
         self.unwritten: list[Entry] = []
         self.written_now: list[Entry] = []  # by this turn, those unwritten among them
+        self.names = {wait.id: wait.name for wait in history.waits}  # what waits wait for, by id: for the audit trail
         self.outgoing: list[Outgoing] = []  # with the next commit
         self.children: list[tuple[str, str]] = []  # … which starts them
         self.rolled_back = any(entry.kind == "rollback" for entry in history.entries)
@@ -82,7 +83,8 @@ class TurnJournal:
         self.deadlines.pop(id, None)
         self.steps.pop(id, None)
         self._new_steps.pop(id, None)
-        self.unread.pop(consumes, None)
+        if (item := self.unread.pop(consumes, None)) is not None:
+            self.names[id] = item.name
         return entry
 
     def decide(self, opened: Opened, command: Decision, *, at: int) -> Entry:

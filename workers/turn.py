@@ -25,15 +25,13 @@ from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
 from runner.log import Logger
 from runner.persistence import until_answered
-from runner.records import AuditEntry, Entry, History, Try, pack_tries
+from runner.records import Entry, History, Try, pack_tries
 from runner.store import Store
 from runner.transactions import (
     Commit,
     Committed,
-    ContinueAsNew,
     End,
     Fail,
-    Open,
     Renewed,
     RetryAttempt,
     Suspend,
@@ -102,7 +100,6 @@ class Turn:
         self._commits = 0
         self._beat_at = 0  # when running steps may next have something of themselves stored
         self._awake = asyncio.Event()
-        self._heard: dict[str, str] = {}  # what the waits behind unwritten entries waited for
         self._news = False  # somebody said that the inbox has grown
         self._draining = False
         self._performing = Performing(steps, execution, owned=lambda: lease.trusted, on_end=self._awake.set)
@@ -199,7 +196,7 @@ class Turn:
     def _entry_of(self, event: Event) -> Entry:
         match self._replay.open.get(event.id):
             case Opened(command=WaitForSignal(signal=name) | WaitForEnd(execution_id=name)):
-                self._heard[event.id] = name
+                self._journal.names[event.id] = name
             case _:
                 pass
         return self._journal.append(
@@ -321,7 +318,6 @@ class Turn:
         self._clock.heard(committed.now)
         self._looked_at = max(self._looked_at, committed.now)
         self._replay.attributes.clear()
-        self._heard.clear()
         journal.written(committed, closes)
         self._told(committed)
         return committed
@@ -342,14 +338,18 @@ class Turn:
             children=tuple(journal.children),
             attributes=tuple(sorted(self._replay.attributes.items())),
             outstanding=len(self._replay.undos),
-            audit=self._rows(entries, opens, end),
+            audit=audit.rows(
+                self.execution.id,
+                self._worker,
+                entries,
+                opens,
+                now=self._clock.now(),
+                names=journal.names,
+                end=end,
+                run=self.execution.run,
+            ),
             end=end,
         )
-
-    def _rows(self, entries: tuple[Entry, ...], opens: tuple[Open, ...], end: End | None) -> tuple[AuditEntry, ...]:
-        id, run, now = self.execution.id, self.execution.run, self._clock.now()
-        rows = audit.rows(id, self._worker, entries, opens, now=now, names=self._heard)
-        return (*rows, audit.continued(id, run + 1, now=now)) if isinstance(end, ContinueAsNew) else rows
 
     async def _committed(self, commit: Commit) -> Committed | None:
         """Ask once. A repeated commit extends the lease as well, so its time counts from the question answered."""

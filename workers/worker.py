@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -14,17 +14,19 @@ from runner.broker import Broker, Consumer, Delivery
 from runner.clock import boot_ms
 from runner.courier import Courier
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
+from runner.events import Aborting, Drained, Draining, Ready
 from runner.failures import said
 from runner.log import Logger
 from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
 from runner.store import Store, Subscription
-from runner.transactions import Committed, Parcel, Refusal, Renewed, Wake
+from runner.transactions import Committed, Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
 from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
+from runner.workers.subscriptions import Subscriptions
 from runner.workers.turn import LeaseLost, Parked, Turn
 
 log = Logger("runner.worker")
@@ -33,8 +35,8 @@ log = Logger("runner.worker")
 EARLY_ACK_S = 60.0
 #: A delivery waits this long for a free slot; then the ready entry has it.
 SLOT_WAIT_S = 10.0
-#: Who leaves still sends on what its turns have put into the outbox, for this long.
-SEND_S = 2.0
+#: What is still to be told when a worker leaves, to others and to observers, may take this long each.
+LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +73,15 @@ class Worker:
         self._store = store
         self._broker = broker
         self.options = options or WorkerOptions()
+        self._hooks = app.hooks
         self._courier = Courier(store, broker, app.hooks)
+        self._subscriptions = Subscriptions(app.subscriptions(), broker)
         self._steps = StepRunner(self.options.threads)
         self._slots = Slots(self.options.concurrency)
         self._turns: dict[str, Turn] = {}  # by execution id
         self._bodies: set[asyncio.Task[Wake | None]] = set()  # the turns, as tasks
         self._spawned: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[int]] = set()  # parcels on their way
         self._drain: Drain | None = None
         self._paused = False
         self._turns_to_go = 0  # it counts down; 0 was passed already
@@ -95,7 +100,10 @@ class Worker:
             self._watch.stop()
             if self._keeper is not None:
                 await asyncio.to_thread(self._keeper.stop)
+            if self._consumer is not None:
+                await self._consumer.stop()
             raise
+        self._hooks.tell(Ready(worker=options.id))
         log.info("worker.ready", worker=options.id, queues=list(options.queues), concurrency=options.concurrency)
         return self
 
@@ -114,6 +122,7 @@ class Worker:
         await asyncio.to_thread(self._keeper.start)
         self._pokes = asyncio.create_task(self._hear_pokes(await self._store.subscribe(f"worker/{options.id}")))
         self._consumer = await self._broker.consume(options.prefetch(), self._take)
+        await self._subscriptions.start()
 
     async def __aexit__(self, *exc: object) -> None:
         await self.drain()
@@ -198,12 +207,12 @@ class Worker:
             case Refusal():
                 log.debug("claim.refused", execution_id=hint.execution_id, because=str(claimed))
             case History():
+                self._hooks.fire(claimed.rows)
                 if claimed.execution.seq < hint.seq:
                     log.error("store.rewound", execution_id=hint.execution_id, seq=claimed.execution.seq, hint=hint.seq)
                 await self._turn(claimed, HeldLease(hint.execution_id, nonce, self.options.lease_ms, asked_at))
 
     async def _turn(self, history: History, lease: HeldLease) -> None:
-        self._app.hooks.fire(history.rows)
         execution = history.execution
         workflow = self._app.find(execution.workflow, execution.version)
         if workflow is None:  # the hint named another version than the record has
@@ -266,15 +275,6 @@ class Worker:
         finally:
             self._bodies.discard(body)
 
-    def _told(self, committed: Committed) -> None:
-        """A commit's consequences elsewhere go on their way; the turn does not wait for them."""
-        self._app.hooks.fire(committed.rows)
-        if committed.parcels:
-            self._spawn(self._sent(committed.parcels))
-
-    async def _sent(self, parcels: Sequence[Parcel]) -> None:
-        await self._courier.send(parcels)
-
     # -- giving back ------------------------------------------------------------------------------
 
     async def _hand_back(self, lease: HeldLease, reason: str = "") -> None:
@@ -288,6 +288,14 @@ class Worker:
     async def _pass_over(self, execution_id: str, reason: str) -> None:
         log.info("execution.passed_over", execution_id=execution_id, reason=reason)
         await until_answered(partial(self._store.pass_over, execution_id, reason))
+
+    def _told(self, committed: Committed) -> None:
+        """What a commit has caused elsewhere goes its way beside the turn."""
+        self._hooks.fire(committed.rows)
+        if committed.parcels:
+            sending = asyncio.create_task(self._courier.send(committed.parcels))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
 
     async def _publish(self, wake: Wake | None) -> None:
         if wake is None:
@@ -324,17 +332,20 @@ class Worker:
         """Leave: no new deliveries, steps under way may end, the rest is handed back. At most ``grace_s``. Idempotent."""
         if self._drain is not None:
             return
-        self._drain = Drain(self.options.grace_s)
+        self._drain = Drain(self.options.grace_s, lambda: self._hooks.tell(Aborting(worker=self.options.id)))
+        self._hooks.tell(Draining(worker=self.options.id))
         log.info("worker.draining", worker=self.options.id, turns=len(self._turns))
-        await self._drain.run(self._consumer, self._turns.values(), self._slots, self._bodies)
+        await self._drain.run(self._consumer, self._turns.values(), self._slots, self._bodies, self._subscriptions)
+        if self._sending:  # or the scheduler does it, after its grace
+            await asyncio.wait(self._sending, timeout=LAST_WORDS_S)
         self._pokes.cancel()
-        if self._spawned:  # what commits have put into the outbox: the scheduler has what is cut off here
-            await asyncio.wait(self._spawned, timeout=SEND_S)
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.stop)
         await self._farewell()
         self._steps.close()
         self._watch.stop()
+        self._hooks.tell(Drained(worker=self.options.id))
+        await self._hooks.settle(LAST_WORDS_S)
         log.info("worker.drained", worker=self.options.id)
 
     def hurry(self) -> None:

@@ -37,6 +37,10 @@ class EventRefused(Exception):
     """What a listener raises for an event that no further attempt would take either: to the dead letters, at once."""
 
 
+class EventReturned(Exception):
+    """What a listener raises that is leaving: the event goes back at once, for another one to hear."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
     """What a subscriber listens to: at most ``prefetch`` events are with this process's listener at once."""
@@ -130,7 +134,7 @@ class Broker(Protocol):
 
         At least once: an event is finished with when the listener returns. One that it raised for comes back after
         a pause (1 s, doubling to 30 s), and is a dead letter with the error after DELIVERY_LIMIT such returns, or at
-        once for EventRefused. What is no event of ours is a dead letter too, and never reaches the listener.
+        once for EventRefused (EventReturned gives it back without a pause). What is no event of ours is a dead letter too, and never reaches the listener.
         The listener runs in a task of ours that outlives a lost channel. Raises ConfigError for names that AMQP
         cannot carry, wildcards and a prefetch below 1; BrokerUnavailable.
         """

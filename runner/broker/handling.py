@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from runner.broker import EventRefused, Handler, Listening
+from runner.broker import EventRefused, EventReturned, Handler, Listening
 from runner.broker.envelope import MalformedEvent, check_events, emission_of
 from runner.broker.topology import DELIVERY_LIMIT, heard_by
 from runner.errors import ConfigError
@@ -119,6 +119,8 @@ async def hear(message: Received, listening: Listening) -> None:
     try:
         await listening.listener(emission)
         await message.ack()
+    except EventReturned:
+        await message.requeue()
     except EventRefused as refusal:
         log.error("event.refused", reason=said(refusal), **known)
         await _bury(message, said(refusal))

@@ -139,9 +139,13 @@ def _confirm(question: str, *, yes: bool) -> None:
     """Raises Abort for a no, UsageError where nobody can be asked."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _asks():
         raise UsageError(f"{question} Nobody is here to be asked: say --yes")
     click.confirm(question, abort=True, err=True)
+
+
+def _asks() -> bool:
+    return sys.stdin.isatty()
 
 
 def who(actor: str | None) -> str:

@@ -66,6 +66,24 @@ async def broken(ctx: Context) -> int:
     raise ValueError("no \\x1b[31mway")
 
 
+def draw(ticket: int) -> str:
+    with open("draws", "a") as said:
+        said.write("x")
+    if not os.path.exists("luck"):
+        raise ValueError("no luck")
+    return f"won with {ticket}"
+
+
+async def buy() -> int:
+    return 7
+
+
+@app.workflow("lottery", max_attempts=1)
+async def lottery(ctx: Context) -> str:
+    ticket = await ctx.step("buy", buy)
+    return await ctx.step("draw", draw, ticket)
+
+
 async def snooze() -> None:
     with open("snoozing", "a") as said:
         said.write("x")
