@@ -73,7 +73,7 @@ def execution(id: str, lease_until: Reply, flat: Sequence[Reply]) -> Execution:
         reason=_text(fields, b"reason"),
         passed=_text(fields, b"passed"),
         parent=_text(fields, b"parent"),
-        parent_run=_number(fields, b"parent_run") or 0,
+        parent_run=int(fields[b"parent_run"]),
         seed=_text(fields, b"seed") or id,
         run_at=_number(fields, b"run_at"),
         timeout_ms=_number(fields, b"timeout_ms"),
