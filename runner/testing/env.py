@@ -61,7 +61,9 @@ class TestEnv:
         skipping = KitClient(app, self._store, self._broker, self._pace, self._clock, patience_s=patience_s)
         self._kit_client = skipping
         self.client: Client = skipping if auto_skip else Client(app, self._store, self._broker)
-        self.recorded: list[tuple[str, Entry]] = []  # every entry of every journal, with its execution, as it was written
+        self.recorded: list[
+            tuple[str, Entry]
+        ] = []  # every entry of every journal, with its execution, as it was written
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

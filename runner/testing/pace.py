@@ -28,16 +28,16 @@ class Pace:
 
     async def settle(self) -> None:
         """Wait until everything that is ready has been worked off; time does not move."""
-        sent = True
+        refused = 0
         while True:
             await self._broker.settled()
             if self._dying:
                 await asyncio.wait(self._dying)
                 continue
             parcels = await self._store.relay(PARTITION, LIMIT)
-            if not parcels or not sent:
+            if not parcels or refused:
                 return
-            sent = await self._courier.send(parcels)
+            refused = await self._courier.send(parcels)
 
     async def skip(self, limit_ms: int | None = None) -> bool:
         """Move time to the next moment at which a timer is due; False when there is none, or none up to ``limit_ms``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 from runner.core.commands import Step
 from runner.step import CurrentStep
@@ -60,7 +60,7 @@ class KitSteps(StepRunner):
                 return Errored(error=fault.error or InjectedFailure(f"step {call.step!r} was made to fail"))
             case _:
                 self._die(call.execution_id)
-                return await _never()
+                await _never()
 
     def _stubbed(self, command: Step) -> Step:
         for named, body in self._stubs:
@@ -69,9 +69,10 @@ class KitSteps(StepRunner):
         return command
 
 
-async def _never() -> Any:
+async def _never() -> Never:
     """The worker is dead: nothing that it was about to do happens. Ends with the turn, which cancels it."""
-    await asyncio.get_running_loop().create_future()
+    while True:
+        await asyncio.get_running_loop().create_future()
 
 
 def _body(value: Any) -> Callable[..., Any]:
