@@ -26,6 +26,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     attempt: int = 1
+    retried: bool = False  # its policy tries again when the first attempt fails
     idempotency_key: str = ""
     error: BaseException | None = None
     _payload: bytes | None = None
@@ -55,6 +56,7 @@ class Call:
             args=command.args,
             kwargs=command.kwargs,
             attempt=step.attempt,
+            retried=command.retry.retries(Exception(), 1),
             idempotency_key=step.idempotency_key,
         )
 

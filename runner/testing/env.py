@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -14,7 +14,8 @@ from runner.durations import to_moment_ms, to_ms
 from runner.endings import result_of
 from runner.errors import ExecutionEnded, PayloadError
 from runner.handle import Handle
-from runner.records import Entry
+from runner.records import Entry, Execution, History
+from runner.signals import Signal
 from runner.testing.broker import QUEUE, KitBroker
 from runner.testing.calls import Call, Named, names
 from runner.testing.client import KitClient
@@ -27,6 +28,9 @@ from runner.testing.store import KitStore
 from runner.transactions import Commit, Committed
 from runner.workers import Worker, WorkerOptions
 
+#: A signal, or its name, and a payload.
+Sent = tuple[Signal[Any] | str, Any]
+
 #: No lease runs out by itself, however far time is moved.
 LEASE_S = 100 * 365 * 24 * 3600.0
 #: Whatever still runs when a test is over is cut off.
@@ -38,22 +42,30 @@ class TestEnv:
 
     Time stands still while code runs. Waiting for a result moves it to whatever is due next (``auto_skip=False``:
     only ``advance`` moves it). ``now``: when it begins, by default the real time. ``patience_s``: waiting for a result
-    that only the test itself can bring about raises Stuck after so many real seconds.
+    that only the test itself can bring about raises Stuck after so many real seconds. ``strict``: leaving raises
+    AssertionError when a planned crash, failure or cancel never came about, for then it was not tested.
     """
 
     __test__: ClassVar = False  # no test, whatever its name says
 
     def __init__(
-        self, app: App, *, now: datetime | None = None, auto_skip: bool = True, patience_s: float = 5.0
+        self,
+        app: App,
+        *,
+        now: datetime | None = None,
+        auto_skip: bool = True,
+        strict: bool = True,
+        patience_s: float = 5.0,
     ) -> None:
         self._app = app
+        self._strict = strict
         begins = datetime.now(UTC) if now is None else now
         self._clock = SkipClock(to_moment_ms(begins, what="TestEnv(now)"))
         self._faults = Faults()
         self._steps = KitSteps(self._faults, self._die)
-        self._store = KitStore(app.name, self._clock, self._watch)
+        self._store = KitStore(app.name, self._clock, self._watch, self._faults.doubles)
         self._broker = KitBroker(app.name)
-        self._pace = Pace(self._store, self._broker, self._clock)
+        self._pace = Pace(self._store, self._broker, self._clock, app.hooks)
         options = WorkerOptions(
             queues=(QUEUE,), lease_s=LEASE_S, in_place_s=0, grace_s=GRACE_S, watch_loop=False, concurrency=1_000
         )
@@ -75,10 +87,9 @@ class TestEnv:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Raises AssertionError when a planned crash, failure or cancel never came about: the test did not test it."""
         await self._stack.aclose()
         missed = self._faults.missed()
-        if missed and kind is None:
+        if self._strict and missed and kind is None:
             raise AssertionError(f"never came about: {'; '.join(map(str, missed))}")
 
     # -- time -------------------------------------------------------------------------------------
@@ -109,15 +120,26 @@ class TestEnv:
         """Move time to whatever is due next, and work it off; False when nothing is."""
         return await self._pace.skip()
 
-    async def ending(self, execution: Handle[Any] | str) -> Ending:
-        """How an execution ended, once nothing more happens to it by itself: raises nothing for a bad end."""
+    async def ending(self, execution: Handle[Any] | str, *, signals: Sequence[Sent] = ()) -> Ending:
+        """How an execution ended, once nothing more happens to it by itself: raises nothing for a bad end.
+
+        ``signals``: pairs of a signal and its payload; each is sent as soon as the execution waits for it.
+        """
         id = execution if isinstance(execution, str) else execution.id
+        unsent = list(signals)
         while True:
-            record = (await self._kit_client.at_rest(id)).execution
-            if record.status.terminal:
-                break
-            if not await self._pace.skip():
-                return Ending(env=self, execution=record)
+            history = await self._kit_client.at_rest(id)
+            record = history.execution
+            if record.status.terminal or record.passed:
+                return self._ending(record)
+            if (wanted := _wanted(unsent, history)) is not None:
+                await self.client.signal(id, *unsent.pop(wanted))
+            elif not await self._pace.skip():
+                return self._ending(record)
+
+    def _ending(self, record: Execution) -> Ending:
+        if not record.status.terminal:
+            return Ending(env=self, execution=record)
         workflow = self._app.find(record.workflow, record.version)
         try:
             value = result_of(record, Any if workflow is None else workflow.output_type, self._app.errors)
@@ -168,6 +190,10 @@ class TestEnv:
         """Cancel the execution as soon as the journal has this entry: a step by its function or id, anything by its id."""
         self._faults.plan(Fault("cancel", where, "after_commit", 1))
 
+    def double_signal(self, signal: Signal[Any] | str) -> None:
+        """Have every signal of this name delivered twice, as by a sender that did not hear its first answer."""
+        self._faults.double(signal.name if isinstance(signal, Signal) else signal)
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _die(self, execution_id: str) -> None:
@@ -197,3 +223,12 @@ class TestEnv:
 
     def _body_of(self, execution_id: str, id: str) -> Callable[..., Any] | None:
         return self._steps.body_of(execution_id, id)
+
+
+def _wanted(unsent: Sequence[Sent], history: History) -> int | None:
+    """The first of the signals that the execution waits for."""
+    awaited = {wait.name for wait in history.waits if wait.kind == "signal"}
+    for index, (signal, _) in enumerate(unsent):
+        if (signal.name if isinstance(signal, Signal) else signal) in awaited:
+            return index
+    return None

@@ -45,6 +45,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._planned: list[Fault] = []
+        self._doubled: set[str] = set()
 
     def plan(self, fault: Fault) -> None:
         """Raises UsageError for a moment that there is not."""
@@ -61,6 +62,13 @@ class Faults:
                 fault.done += 1
                 return fault
         return None
+
+    def double(self, signal: str) -> None:
+        """Have every signal of this name sent twice."""
+        self._doubled.add(signal)
+
+    def doubles(self, signal: str) -> bool:
+        return signal in self._doubled
 
     def missed(self) -> list[Fault]:
         """What never came about: a test of it has tested nothing."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from runner.broker.memory import MemoryBroker
 from runner.courier import Courier
+from runner.hooks import Hooks
 from runner.testing.clock import SkipClock
 from runner.testing.store import LIMIT, PARTITION, KitStore
 from runner.transactions import Wake
@@ -18,11 +19,12 @@ from runner.transactions import Wake
 class Pace:
     """Moves one test's time, and with it what time brings."""
 
-    def __init__(self, store: KitStore, broker: MemoryBroker, clock: SkipClock) -> None:
+    def __init__(self, store: KitStore, broker: MemoryBroker, clock: SkipClock, hooks: Hooks) -> None:
         self._store = store
         self._broker = broker
         self._clock = clock
-        self._courier = Courier(store, broker)
+        self._courier = Courier(store, broker, hooks)
+        self._hooks = hooks
         self._dying: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()  # several may wait for results, and one moves time
 
@@ -36,8 +38,9 @@ class Pace:
                 continue
             parcels = await self._store.relay(PARTITION, LIMIT)
             if not parcels or refused:
-                return
+                break
             refused = await self._courier.send(parcels)
+        await self._hooks.settle()
 
     async def skip(self, limit_ms: int | None = None) -> bool:
         """Move time to the next moment at which a timer is due; False when there is none, or none up to ``limit_ms``."""

@@ -10,7 +10,7 @@ from typing import Any, Never
 from runner.core.commands import Step
 from runner.step import CurrentStep
 from runner.testing.calls import Call, Named, names
-from runner.testing.faults import Fault, Faults, InjectedFailure, When
+from runner.testing.faults import Faults, InjectedFailure, When
 from runner.workers.steps import Attempt, Errored, Permitted, StepRunner, Succeeded
 
 #: Bodies that are plain functions run in so many threads.
@@ -53,14 +53,12 @@ class KitSteps(StepRunner):
 
     async def _befalls(self, when: When, call: Call) -> Errored | None:
         fault = self._faults.take(when, call.step, call.fn)
-        match fault:
-            case None:
-                return None
-            case Fault(what="fail"):
-                return Errored(error=fault.error or InjectedFailure(f"step {call.step!r} was made to fail"))
-            case _:
-                self._die(call.execution_id)
-                await _never()
+        if fault is None:
+            return None
+        if fault.what == "crash":
+            self._die(call.execution_id)
+            await _never()
+        return Errored(error=fault.error or InjectedFailure(f"step {call.step!r} was made to fail"))
 
     def _stubbed(self, command: Step) -> Step:
         for named, body in self._stubs:

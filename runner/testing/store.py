@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from runner.records import History
@@ -21,12 +22,16 @@ Watched = Callable[[Commit, Committed], Awaitable[bool]]
 
 
 class KitStore(SqliteStore):
-    """``watched`` is asked after every commit; ``stirred`` is set by whatever comes from outside."""
+    """``watched`` is asked after every commit, ``doubles`` which signals come twice.
 
-    def __init__(self, namespace: str, clock: SkipClock, watched: Watched) -> None:
+    ``stirred`` is set by whatever comes from outside.
+    """
+
+    def __init__(self, namespace: str, clock: SkipClock, watched: Watched, doubles: Callable[[str], bool]) -> None:
         super().__init__(None, namespace=namespace, partitions=1, clock=clock)
         self.stirred = asyncio.Event()
         self._watched = watched
+        self._doubles = doubles
         self._nonces: dict[str, str] = {}
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
@@ -35,6 +40,8 @@ class KitStore(SqliteStore):
         return answers
 
     async def deliver(self, deliver: Deliver) -> Delivered:
+        if deliver.kind == "signal" and self._doubles(deliver.name):
+            await super().deliver(replace(deliver, request=f"{deliver.request}-again"))
         answer = await super().deliver(deliver)
         self.stirred.set()
         return answer
