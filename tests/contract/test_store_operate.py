@@ -21,6 +21,7 @@ from runner.transactions import (
 from tests.contract.kit import (
     SHORT,
     Elapse,
+    a_row,
     a_sleep,
     a_start,
     a_wait,
@@ -89,6 +90,7 @@ async def test_what_has_ended_takes_only_what_fits_its_end(store: Store, action:
         Action.ROLLBACK: {Status.FAILED, Status.CANCELLED, Status.COMPENSATION_FAILED},
         Action.HURRY: set[Status](),
         Action.FORCE_FAIL: set[Status](),
+        Action.FORK: {status},
     }[action]
     answer = await operate(store, action, entry=an_entry())
     assert answer.verdict is (Verdict.DONE if status in allowed else Verdict.REFUSED)
@@ -340,6 +342,30 @@ async def test_a_forced_end(store: Store, state: str) -> None:
         assert await turn.ask(end=Complete(result=b"zombie")) is None
     await told.close()
     await ended.close()
+
+
+# -- fork -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [None, *TERMINAL])
+async def test_of_a_fork_the_origin_has_a_line_and_nothing_else(store: Store, end: End | None) -> None:
+    turn = await begin(store)
+    if end is not None:
+        await turn.commit(entries=[an_entry(1)], end=end)
+    before = await history(store)
+    row = a_row("operated", fork="e-2")
+    answer = await operate(store, Action.FORK, audit=row)
+    assert (answer.verdict, answer.status, answer.wake, answer.parcels) == (
+        Verdict.DONE,
+        before.execution.status,
+        None,
+        (),
+    )
+    assert [one.kind for one in answer.rows] == ["operator", "operated"]
+    after_it = await history(store)
+    assert (after_it.execution, after_it.entries) == (before.execution, before.entries)
+    if end is None:
+        assert await turn.ask(entries=[an_entry(1)]) is not None, "the owner goes on"
 
 
 # -- repeats --------------------------------------------------------------------------------------
