@@ -315,6 +315,15 @@ async def test_children_are_remembered(store: Store) -> None:
     assert await links(store) == [("c-1", "abandon", False), ("c-2", "cancel", True), ("c-3", "cancel", False)]
 
 
+async def test_a_child_that_is_of_another_workflow_has_not_ended(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(children=[("c-1", "cancel")])
+    await start(store, a_start("c-1"))
+    assert await carry(store, await store.follow(a_follow("e-1", target="c-1", workflow="refund"))) == []
+    assert [item.name for item in (await history(store)).inbox] == ["c-1"]
+    assert await links(store) == [("c-1", "cancel", False)]
+
+
 @pytest.mark.parametrize("end", [Complete(result=b"r"), Fail(error=b"e")])
 async def test_an_end_cancels_the_children_that_want_it(store: Store, end: End) -> None:
     turn = await begin(store)

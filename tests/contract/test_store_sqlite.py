@@ -20,6 +20,7 @@ import pytest
 from runner.errors import ConfigError, Overloaded, StoreClosed, StoreConflict, StoreUnavailable
 from runner.records import Filter, Status, WorkerInfo
 from runner.store.sqlite import SqliteStore, schema
+from runner.store.sqlite.arrivals import TOMBSTONE_MS
 from runner.store.sqlite.session import Session
 from runner.transactions import (
     Action,
@@ -302,6 +303,24 @@ async def test_a_purge_leaves_no_row_behind() -> None:
     clock.now += 5
     assert (await store.purge(part(store), 10))[0] == 1
     assert await store._do(rows) == dict.fromkeys(tables, 0)
+    await store.close()
+
+
+async def test_a_tombstone_that_no_start_has_come_for_is_cleared_away() -> None:
+    clock = SkipClock()
+    store = await opened(None, clock=clock)
+    for id in ("a", "b"):
+        await store.deliver(replace(a_cancel(id), tombstone=True))
+        clock.now += TOMBSTONE_MS - 1
+    await start(store, a_start("a"))
+    assert (await record(store, "a")).status is Status.PENDING, "its time was over"
+    await start(store, a_start("b"))
+    assert (await record(store, "b")).status is Status.CANCELLED
+    await store.deliver(replace(a_cancel("c"), tombstone=True))
+    clock.now += TOMBSTONE_MS
+    await store.deliver(replace(a_cancel("d"), tombstone=True))
+    left = await store._do(lambda s: s.db.execute("SELECT id FROM tombstone").fetchall())
+    assert left == [("d",)]
     await store.close()
 
 
