@@ -179,7 +179,7 @@ class Comparison(RuleBasedStateMachine):
             request=f"{kind}-{request}",
             kind=kind,
             name=f"n-{request}",
-            payload=b"%d" % request,
+            payload=b"" if kind == "cancel" else b"%d" % request,
             run=0 if kind == "cancel" else run,
             tombstone=tombstone and kind == "cancel",
         )
