@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runner.client import Client
     from runner.context import Case, Child, Context
     from runner.core.retry import Retry
+    from runner.describe import Flow, Node
     from runner.errors import (
         AlreadyEnded,
         AppNotFound,
@@ -69,6 +70,7 @@ _HOMES = {
     "runner.client": "Client",
     "runner.context": "Case Child Context",
     "runner.core.retry": "Retry",
+    "runner.describe": "Flow Node",
     "runner.errors": (
         "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart "
         "DeterminismError DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut "
@@ -108,6 +110,7 @@ __all__ = [
     "ExecutionEnded",
     "ExecutionFailed",
     "ExecutionTimedOut",
+    "Flow",
     "ForeignAwait",
     "Handle",
     "HistoryMismatch",
@@ -115,6 +118,7 @@ __all__ = [
     "JournalTooLarge",
     "MisplacedCall",
     "NoBranchMatched",
+    "Node",
     "NotRetryable",
     "OperatorFailed",
     "Outcome",
