@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from runner.branching import Case, check_branches, coroutine_of, started
-from runner.children import Child
-from runner.context import Context, Known
+from runner.context import Case, Child, Context, Known
+from runner.context.forks import check_branches, coroutine_of, started
 from runner.core.calls import Call
 from runner.core.commands import Part, Place
 from runner.describe.flow import Node
