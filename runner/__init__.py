@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from runner.handle import Handle, Outcome
+    from runner.payload_codec import PayloadCodec
     from runner.records import Execution, Status
     from runner.signals import Event, Signal, TimedOut
     from runner.step import CurrentStep, current_step, idempotency_key
@@ -80,6 +81,7 @@ _HOMES = {
         "UndeclaredSignal UnknownExecution UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
     "runner.handle": "Handle Outcome",
+    "runner.payload_codec": "PayloadCodec",
     "runner.records": "Execution Status",
     "runner.signals": "Event Signal TimedOut",
     "runner.step": "CurrentStep current_step idempotency_key",
@@ -123,6 +125,7 @@ __all__ = [
     "OperatorFailed",
     "Outcome",
     "Overloaded",
+    "PayloadCodec",
     "PayloadError",
     "PayloadTooLarge",
     "ReservedId",

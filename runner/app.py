@@ -17,6 +17,7 @@ from runner.errors import UnknownWorkflow, UsageError, qualified_name
 from runner.events import OBSERVABLE, Observable
 from runner.hooks import Hooks
 from runner.ids import check_name, check_queue
+from runner.payload_codec import PayloadCodec
 from runner.signals import Event, Signal
 from runner.subscription import Subscription, subscriber_name
 from runner.workflow import Workflow
@@ -54,10 +55,12 @@ class App:
     """A registry and a namespace.
 
     ``App("shop")``: the name is the namespace that its executions, queues and keys live in; two apps of the
-    same name share them.
+    same name share them. ``payload_codec``: encrypts what users give, wherever it is kept or sent; to be the same in
+    every process that starts, runs or reads the namespace's executions.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, payload_codec: PayloadCodec | None = None) -> None:
+        self.payload_codec = payload_codec
         self.name = check_name(name, what="app name")
         self.errors: dict[str, type[BaseException]] = {}
         self.hooks = Hooks()

@@ -35,6 +35,7 @@ from runner.signals import Signal, check_signal
 from runner.starts import StartOptions, check_conflict, make_start, named_only
 from runner.store import Store
 from runner.store.factory import open_store
+from runner.store.sealed import sealed
 from runner.transactions import Deliver, Delivered, Operated, Reception, Started
 from runner.waiting import until_ended
 from runner.workflow import Workflow
@@ -60,6 +61,8 @@ class Client(Reader):
     def __init__(self, app: App | str, store: str | Store | None = None, broker: str | Broker | None = None) -> None:
         self.app = app if isinstance(app, App) else App(app)
         self.store = _opened_store(store, self.app.name)
+        if self.app.payload_codec is not None:
+            self.store = sealed(self.store, self.app.payload_codec)
         self.broker = _opened_broker(broker, self.app.name)
         self._courier = Courier(self.store, self.broker, self.app.hooks)
         self._owns_store = store is None or isinstance(store, str)
