@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack
 from runner.app import App
 from runner.client import Client
 from runner.core.retry import Duration
+from runner.describe import Flow
 from runner.detail import AuditLine, Detail, StepLine
 from runner.handle import Handle, Outcome
 from runner.operator import Operator
@@ -191,6 +192,10 @@ class SyncClient:
         lines = self._client.watch(execution_id)
         while (line := self.run(_next(lines))) is not None:
             yield line
+
+    def describe(self, workflow: Workflow[I, O] | str, input: I | None = None) -> Flow:
+        """See ``Client.describe``."""
+        return self.run(self._client.describe(workflow, input))
 
     def recover(self, *, most: int = 1_000) -> Report:
         """See ``Client.recover``."""
