@@ -46,7 +46,7 @@ class Play:
         replay.replaying = bool(journal.entries or journal.deadlines or journal.steps)
         replay.record(journal.entries)
         self.drive(self._enter)
-        replay.check_left_over()
+        replay.check_left_over(undoing=self._execution.rollback)
         if self._execution.rollback:
             self._undo()
         elif replay.outcome is None and (changed := journal.contradicted(replay.open)) is not None:
@@ -80,6 +80,7 @@ class Play:
             execution_id=execution.id,
             run=execution.run,
             attempt=execution.attempt,
+            opening=execution.openings,
             known=self._known,
         )
         arguments: tuple[Any, ...] = ()
