@@ -30,7 +30,7 @@ from runner.core.commands import (
     WaitForEnd,
     WaitForSignal,
 )
-from runner.core.divergence import UNDOING, left_over
+from runner.core.divergence import UNASKED, UNDOING, left_over
 from runner.core.names import Names
 from runner.core.places import awaiting, innermost, raising, show
 from runner.core.tree import Tree, shielded
@@ -141,12 +141,11 @@ class Replay:
         return self._patched[entry_id]
 
     def check_left_over(self, *, undoing: bool = False) -> None:
-        """After the whole journal was run: what the code never asked for means that it is not the code that recorded it.
-
-        ``undoing``: some of it was asked for by a coroutine that ``leave_for`` began, in an earlier turn.
-        """
+        """After the whole journal was run: what the code never asked for means that it is not the code that recorded it."""
         never = [entry for entry in self._entries.values() if entry.id not in self._names]
-        difference = left_over(never, self.open, ended=self.outcome is not None, undoing=undoing)
+        difference = left_over(
+            never, self.open, ended=self.outcome is not None, unasked=UNDOING if undoing else UNASKED
+        )
         if difference is not None and not isinstance(self.outcome, Raised):
             self.outcome = None
             self.fail(HistoryMismatch(difference))
@@ -176,7 +175,7 @@ class Replay:
         self.closing, self.outcome = False, None
         for waiting in (self.open, self._parked, self._deliverable, self.undecided, self._names, self.undos):
             waiting.clear()
-        self._tree.plant(undoing, UNDOING, self._started_at, self.root)
+        self._tree.plant(undoing, "undo/", self._started_at, self.root)
 
     def refuse(self) -> Generator[Any, Any, None]:
         """What a ``ctx`` call does when the turn is over.
