@@ -76,7 +76,7 @@ _HOMES = {
         "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart "
         "DeterminismError DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut "
         "ForeignAwait HistoryMismatch InfrastructureError JournalTooLarge MisplacedCall NoBranchMatched "
-        "NotRetryable OperatorFailed Overloaded PayloadError PayloadTooLarge ReservedId RetryLater "
+        "NotRetryable OperatorFailed Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RolledBack "
         "RunnerError StepFailed StepResultError StepTimedOut StoreClosed StoreConflict StoreUnavailable UnawaitedCall "
         "UndeclaredSignal UnknownExecution UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),

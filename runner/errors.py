@@ -20,6 +20,7 @@ RunnerError
 │   │   └── StepResultError     … because its result cannot be stored
 │   ├── NoBranchMatched         a switch without a case that fits, and without a default
 │   ├── OperatorFailed          an operator ended the execution
+│   ├── RolledBack              … or had what it had done undone
 │   ├── JournalTooLarge         more recorded entries than one run may have
 │   ├── DeterminismError        code that cannot be replayed
 │   │   ├── DuplicateId · ReservedId · ForeignAwait · UnawaitedCall

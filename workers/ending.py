@@ -8,8 +8,9 @@ from typing import Any
 
 from runner.codec import roundtrip
 from runner.core.branches import Raised, Returned
+from runner.core.names import RESERVED
 from runner.core.replay import Continued, Outcome, RollbackFailed
-from runner.errors import DeterminismError, HistoryMismatch, RolledBack, UsageError
+from runner.errors import DeterminismError, ExecutionEnded, HistoryMismatch, RolledBack, StepFailed, UsageError
 from runner.failures import Failure
 from runner.records import Entry, Execution
 from runner.transactions import (
@@ -50,8 +51,8 @@ def ending_of(outcome: Outcome, at: Situation) -> End | Park:
     match outcome:
         case Raised(HistoryMismatch() as error):
             return Park(str(error))
-        case RollbackFailed(error):
-            return FailCompensation(error=_packed(error, at))
+        case RollbackFailed(error, step):
+            return FailCompensation(error=_packed(error, at, step))
         case _ if at.cancelled:
             return EndCancelled()
         case _ if at.execution.rollback:
@@ -65,15 +66,24 @@ def ending_of(outcome: Outcome, at: Situation) -> End | Park:
 
 
 def _failed(error: BaseException, entries: tuple[str, ...], at: Situation) -> End:
-    failure = _packed(error, at)
+    failure = _packed(error, at, _step_of(error, entries))
     after_ms = at.workflow.retry.delay_ms(at.execution.attempt, at.chance)
     if _final(error) or at.rolled_back or not _again(at, error, after_ms):
         return Fail(error=failure, escaped=entries)
     return RetryAttempt(after_ms=after_ms, error=failure, drop=entries)
 
 
-def _packed(error: BaseException, at: Situation) -> bytes:
-    return Failure.of(error, known=at.errors, attempts=at.execution.attempt).pack()
+def _packed(error: BaseException, at: Situation, step: str | None = None) -> bytes:
+    return Failure.of(error, known=at.errors, step=step, attempts=at.execution.attempt).pack()
+
+
+def _step_of(error: BaseException, entries: tuple[str, ...]) -> str | None:
+    """The step whose failure it was: a registered error does not say so itself."""
+    if isinstance(error, StepFailed):
+        return error.step
+    if isinstance(error, ExecutionEnded):
+        return None
+    return next((id for id in entries[:1] if not id.startswith(RESERVED)), None)
 
 
 def with_later_sleeps(drop: tuple[str, ...], entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -104,7 +114,7 @@ def _final(error: BaseException) -> bool:
 
 def _again(at: Situation, error: BaseException, after_ms: int) -> bool:
     retry, execution = at.workflow.retry, at.execution
-    elapsed_ms = at.now - (execution.started_at or execution.created_at)
+    elapsed_ms = at.now - (execution.run_at or execution.started_at or execution.created_at)
     return (
         execution.attempt < at.workflow.max_attempts
         and not isinstance(error, retry.non_retryable)

@@ -88,6 +88,7 @@ class Play:
             execution_id=execution.id,
             run=execution.run,
             attempt=execution.attempt,
+            opening=execution.openings,
             known=self._known,
         )
         arguments: tuple[Any, ...] = ()

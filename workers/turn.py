@@ -20,7 +20,7 @@ from runner.context import Known
 from runner.core.branches import Returned
 from runner.core.commands import Decision, Opened
 from runner.core.decide import Event, events
-from runner.core.replay import CANCEL_ID
+from runner.core.replay import CANCEL_ID, Continued
 from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
 from runner.log import Logger
@@ -249,7 +249,7 @@ class Turn:
         """The end to commit, or None while there is something left to do in this turn."""
         if self.execution.deadline is not None and self._clock.now() >= self.execution.deadline:
             return Fail(error=_timed_out(self.execution.id))
-        if self._journal.fullness > 1 and not isinstance(self._replay.outcome, Returned):
+        if self._journal.fullness > 1 and not isinstance(self._replay.outcome, Returned | Continued):
             return Fail(error=_too_large())
         if self._replay.outcome is None:
             return None if self._busy() else Suspend()
@@ -272,10 +272,12 @@ class Turn:
 
     def _marked(self, end: RetryAttempt) -> RetryAttempt:
         """Where one attempt ends and the next begins is a line of the journal."""
-        journal, mark = self._journal, f"__attempt:{self.execution.attempt}"
+        journal, attempt = self._journal, self.execution.attempt
         drop = with_later_sleeps(end.drop, (*journal.entries, *journal.written_now))
-        if not any(entry.id == mark for entry in journal.written_now):
-            journal.append(mark, "attempt", "failed", end.error, at=self._clock.now(), attempts=self.execution.attempt)
+        if not any(entry.kind == "attempt" for entry in journal.written_now):
+            # Counted, not named after the attempt: an operator's retry begins with attempt 1 again.
+            mark = f"__attempt:{1 + sum(entry.kind == 'attempt' for entry in journal.entries)}"
+            journal.append(mark, "attempt", "failed", end.error, at=self._clock.now(), attempts=attempt)
         return replace(end, drop=drop)
 
     def _busy(self) -> bool:

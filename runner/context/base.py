@@ -31,12 +31,13 @@ class Base:
         execution_id: str,
         run: int,
         attempt: int,
+        opening: int = 0,
         known: Known = lambda _: None,
     ) -> None:
         self._replay = replay
         self._definition = workflow
         self._known = known
-        self._parent = Parent(execution_id=execution_id, run=run, attempt=attempt)
+        self._parent = Parent(execution_id=execution_id, run=run, attempt=attempt, opening=opening)
         self.execution_id = execution_id
         self.workflow = workflow.name
         self.run = run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from runner.codec import encode
-from runner.context.forks import Branched, diverged, started
+from runner.context.forks import Branched, diverged, needs_one, started
 from runner.core.calls import asked
 from runner.core.commands import Decision, Place
 from runner.core.places import show
@@ -23,7 +23,7 @@ class Case(Generic[V, T]):
     """One branch of a ``ctx.switch``.
 
     ``match``: a function of the switched value, or a value that it must equal. ``run``: makes the branch, a ctx
-    call or a coroutine of them; it is given the value if it takes a parameter.
+    call or a coroutine of them; it is given the value if it takes a parameter without a default.
     """
 
     id: str
@@ -49,7 +49,8 @@ async def switch(
         )
     if name not in known:
         diverged(replay, f"switch {id!r} is recorded as {name!r}, the code at {show(where)} knows {sorted(known)}")
-    return await started(known[name].run, (value,), f"case {name!r} of switch {id!r}")
+    run = known[name].run
+    return await started(run, (value,) if needs_one(run) else (), f"case {name!r} of switch {id!r}")
 
 
 def _decided(replay: Replay, id: str) -> bool:

@@ -90,6 +90,7 @@ class Parent:
     execution_id: str
     run: int
     attempt: int
+    opening: int = 0  # an operator's retry begins with attempt 1 again
 
 
 async def start_child(replay: Replay, where: Place, parent: Parent, start: ChildStart) -> Child[Any]:
@@ -127,7 +128,7 @@ def _decision(entry: str, where: Place, parent: Parent, start: ChildStart) -> De
 
 def child_id(parent: Parent, entry: str) -> str:
     """The same on every replay, another in every run and for every attempt of the parent that starts it anew."""
-    text = f"{parent.execution_id}|{parent.run}|{parent.attempt}|{entry}"
+    text = f"{parent.execution_id}|{parent.run}|{parent.opening}.{parent.attempt}|{entry}"
     return f"{parent.execution_id[:150]}.{sha256(text.encode()).hexdigest()[:16]}"
 
 

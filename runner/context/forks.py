@@ -40,8 +40,9 @@ def map_fork(
         raise UsageError(f"ctx.map({id!r}): the key {twice!r} comes twice; each item needs a key of its own")
     if limit is not None and limit < 1:
         raise UsageError(f"ctx.map({id!r}): max_concurrency={limit}, at least 1")
+    takes = bool(_taken(fn))
     parts = [
-        Part(name, lambda item=item: started(fn, (item,), f"ctx.map({id!r})"))  # type: ignore[misc]
+        Part(name, lambda item=item: started(fn, (item,) if takes else (), f"ctx.map({id!r})"))  # type: ignore[misc]
         for name, item in zip(names, all_items, strict=True)
     ]
     return Fork(id=id, where=where, kind="map", parts=parts, limit=limit, scoped=True)
@@ -76,7 +77,7 @@ def coroutine_of(one: Branched[Any]) -> Coroutine[Any, Any, Any]:
 
 async def started(make: Callable[..., Any], arguments: tuple[Any, ...], what: str) -> Any:
     """Make a branch and run it, all of it in the branch that awaits this."""
-    made = make(*arguments) if _takes_any(make) else make()
+    made = make(*arguments)
     check_branches(what, [made])
     return await made
 
@@ -88,9 +89,15 @@ def diverged(replay: Replay, difference: str) -> Never:
     raise error
 
 
-def _takes_any(make: Callable[..., Any]) -> bool:
+def needs_one(make: Callable[..., Any]) -> bool:
+    """True when it takes an argument and has no default for it: ``lambda name=name: ...`` binds what it needs itself."""
+    return any(one.default is one.empty for one in _taken(make))
+
+
+def _taken(make: Callable[..., Any]) -> list[inspect.Parameter]:
+    """What it can be given by position."""
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # built in: it says nothing, so it gets what it is for
-        return True
-    return any(one.kind is not one.KEYWORD_ONLY and one.kind is not one.VAR_KEYWORD for one in parameters)
+        return [inspect.Parameter("any", inspect.Parameter.POSITIONAL_ONLY)]
+    return [one for one in parameters if one.kind is not one.KEYWORD_ONLY and one.kind is not one.VAR_KEYWORD]
