@@ -8,7 +8,10 @@ By the stores, with the change itself:
 | ``status`` | ``from``, ``to``; ``worker`` at a claim; ``cause`` at an end |
 | ``delivered`` | ``kind`` (signal or ended), ``name`` (the signal's, or the execution that ended) |
 | ``cancel`` | ``reason`` |
-| ``operator`` | ``action``, ``actor``, and what the action adds |
+| ``operator`` | ``action``, ``actor`` |
+
+By an operator's client, beside it: ``operated`` with ``actor``, ``verb`` (skip_step, edit_step or force_fail), and the
+``step`` or the ``reason``.
 
 By a turn's commit, made here; ``id`` is always that of the journal's entry or of the open wait:
 

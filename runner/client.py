@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from runner.broker import Broker
 from runner.broker.factory import open_broker
 from runner.codec import decode, encode, roundtrip
 from runner.core.retry import Duration
+from runner.courier import Courier
 from runner.durations import to_ms
 from runner.endings import result_of
 from runner.errors import (
@@ -24,6 +26,7 @@ from runner.errors import (
 from runner.handle import Handle, Outcome
 from runner.ids import check_id, id_from_key
 from runner.log import Logger
+from runner.messages import Hint
 from runner.operator import Operator
 from runner.reader import Reader
 from runner.recovery import Report, recover
@@ -31,7 +34,7 @@ from runner.signals import Signal, check_signal
 from runner.starts import StartOptions, check_conflict, make_start, named_only
 from runner.store import Store
 from runner.store.factory import open_store
-from runner.transactions import Deliver, Parcel, Reception, Wake
+from runner.transactions import Deliver, Delivered, Operated, Reception, Started
 from runner.waiting import until_ended
 from runner.workflow import Workflow
 
@@ -57,6 +60,7 @@ class Client(Reader):
         self.app = app if isinstance(app, App) else App(app)
         self.store = _opened_store(store, self.app.name)
         self.broker = _opened_broker(broker, self.app.name)
+        self._courier = Courier(self.store, self.broker, self.app.hooks)
         self._owns_store = store is None or isinstance(store, str)
         self._owns_broker = broker is None or isinstance(broker, str)
 
@@ -120,7 +124,7 @@ class Client(Reader):
         start = make_start(definition, input, plain=isinstance(workflow, str), **options)
         (started,) = await self.store.start([start])
         check_conflict(start, started, options.get("on_conflict", "return"))
-        await self.announce([started.wake], started.parcels)
+        await self.announce(started)
         return Handle(self, start.id, definition.output_type)
 
     async def start_many(
@@ -152,7 +156,7 @@ class Client(Reader):
             answers = await self.store.start(batch)
             for start, started in zip(batch, answers, strict=True):
                 check_conflict(start, started, "return")
-            await self.announce([one.wake for one in answers], [parcel for one in answers for parcel in one.parcels])
+            await self.announce(*answers)
         return [Handle(self, start.id, definition.output_type) for start in starts]
 
     async def start_and_wait(
@@ -238,7 +242,7 @@ class Client(Reader):
         delivered = await self.store.deliver(deliver)
         if delivered.reception is Reception.UNKNOWN:
             raise self.unknown(deliver.id)
-        await self.announce([delivered.wake], delivered.parcels)
+        await self.announce(delivered)
         return delivered.reception is Reception.DELIVERED
 
     async def _declaring(self, execution_id: str, name: str) -> Workflow[Any, Any] | None:
@@ -265,9 +269,7 @@ class Client(Reader):
         What only waits is left alone, and counted by reason, ``most`` of each status at most. A scheduler does the same
         all the time; this does not wait for one. Safe beside it and beside itself: each execution is woken once.
         """
-        report, parcels = await recover(self.store, self.broker, most=most)
-        await self.announce([], parcels)
-        return report
+        return await recover(self.store, self.broker, self._courier, most=most)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -291,10 +293,17 @@ class Client(Reader):
         version, queue = max(matching)
         return named_only(name, version, queue)
 
-    async def announce(self, wakes: Sequence[Wake | None], parcels: Sequence[Parcel] = ()) -> None:
-        """Tell the workers what is ready. What fails is left to the store's ready entries: nothing is lost."""
-        del parcels  # the scheduler relays them
-        hints = [(wake.queue, wake.hint) for wake in wakes if wake is not None]
+    async def announce(self, *answers: Started | Delivered | Operated) -> None:
+        """What follows a change: hints for the workers, parcels taken to their places, rows told to observers.
+
+        What fails is left to the store's ready entries and its outbox: nothing is lost.
+        """
+        self.app.hooks.fire(row for answer in answers for row in answer.rows)
+        hints = [(answer.wake.queue, answer.wake.hint) for answer in answers if answer.wake is not None]
+        parcels = [parcel for answer in answers for parcel in answer.parcels]
+        await asyncio.gather(self._publish(hints), self._courier.send(parcels))
+
+    async def _publish(self, hints: Sequence[tuple[str, Hint]]) -> None:
         if not hints:
             return
         try:

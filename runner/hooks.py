@@ -11,10 +11,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from runner.calling import called, is_async
+from runner.calling import called, in_thread, is_async, on_loop
 from runner.events import AuditAppended, Observable, WorkerEvent, typed, umbrella
 from runner.failures import said
 from runner.log import Logger
@@ -70,7 +71,7 @@ class _Teller:
         self._observers = observers
         self._waiting: deque[AuditEntry | WorkerEvent] = deque()
         self._telling: asyncio.Task[None] | None = None
-        self._hanging: dict[Observer, asyncio.Future[Any]] = {}
+        self._hanging: dict[int, asyncio.Future[Any]] = {}  # by the observer's identity: not all have a hash
         self._full = False
 
     def put(self, happened: Iterable[AuditEntry | WorkerEvent]) -> None:
@@ -108,16 +109,18 @@ class _Teller:
 
     async def _tell(self, observer: Observer, event: Observable) -> None:
         known = {"hook": called(observer), "told": type(event).__name__}
-        hanging = self._hanging.get(observer)
+        hanging = self._hanging.get(id(observer))
         if hanging is not None and not hanging.done():
             log.warning("hook.passed_over", error="it has not come back from an earlier event", **known)
             return
         call = _begin(observer, event)
-        self._hanging[observer] = call
+        self._hanging[id(observer)] = call
         # Waited for from outside: an observer that swallows its cancellation, or sits in a thread, keeps nobody.
         await asyncio.wait({call}, timeout=PATIENCE_S)
         if not call.done():
-            call.cancel() if isinstance(call, asyncio.Task) else None
+            if isinstance(call, asyncio.Task):
+                call.cancel()
+            call.add_done_callback(_error_of)  # looked at, or asyncio complains
             log.error("hook.failed", error=f"no answer within {PATIENCE_S:g} s", **known)
         elif (error := _error_of(call)) is not None:
             log.error("hook.failed", error=f"{type(error).__name__}: {said(error)}", **known)
@@ -125,7 +128,7 @@ class _Teller:
 
 def _begin(observer: Observer, event: Observable) -> asyncio.Future[Any]:
     if is_async(observer):
-        return asyncio.ensure_future(observer(event))
+        return asyncio.create_task(on_loop(observer, event))
     return _in_thread(observer, event)
 
 
@@ -139,22 +142,19 @@ def _in_thread(observer: Observer, event: Observable) -> asyncio.Future[Any]:
     done: asyncio.Future[Any] = loop.create_future()
 
     def run() -> None:
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
-            observer(event)
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, it is the observer's
+            in_thread(observer, event)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, it is the observer's
             error = raised
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, done, error)
 
     threading.Thread(target=run, name="runner-observer", daemon=True).start()
     return done
 
 
-def _settle(done: asyncio.Future[Any], error: BaseException | None) -> None:
-    # A StopIteration in a future would never arrive.
-    if isinstance(error, StopIteration):
-        error = RuntimeError(f"StopIteration: {error}")
+def _settle(done: asyncio.Future[Any], error: Exception | None) -> None:
     if error is None:
         done.set_result(None)
     else:

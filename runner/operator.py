@@ -114,7 +114,7 @@ class Operator:
         (started,) = await client.store.start([start])
         if not started.new:
             raise ConflictingStart(f"id {start.id!r} is taken: give the fork another", execution_id=start.id)
-        await client.announce([started.wake], started.parcels)
+        await client.announce(started)
         return client.handle(start.id, workflow)
 
     async def _act(self, execution_id: str, actor: str, decide: Callable[[History], Remedy]) -> Status:
@@ -127,7 +127,7 @@ class Operator:
             operated = await self._client.store.operate(request_of(remedy, history, actor=actor, request=request))
             match operated.verdict:
                 case Verdict.DONE:
-                    await self._client.announce([operated.wake], operated.parcels)
+                    await self._client.announce(operated)
                     return operated.status or history.execution.status
                 case Verdict.UNKNOWN:
                     raise UnknownExecution(f"execution {execution_id!r} is gone: its retention passed meanwhile")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runner.broker import Broker
+from runner.courier import Courier
 from runner.errors import BrokerUnavailable
 from runner.log import Logger
 from runner.records import Execution, Filter, Status
@@ -30,9 +31,9 @@ _PAGE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """``recovered``: executions that were woken, with their hint at the broker. ``failed``: woken, but the broker did not
-    take the hint; the scheduler publishes it. ``skipped``: how many were left alone, by reason. ``complete`` is False
-    when there are more of some status than were counted.
+    """``recovered``: executions that were woken, with their hint at the broker. ``failed``: hints that the broker did not
+    take, and parcels that stay in the outbox; a scheduler tries them again. ``skipped``: how many executions were left
+    alone, by reason. ``complete`` is False when there are more of some status than were counted.
     """
 
     recovered: int
@@ -43,23 +44,24 @@ class Report:
 
 @dataclass(slots=True)
 class Recovery:
-    """One recovery; ``woken`` and ``parcels`` are what it brought about so far."""
+    """One recovery; ``woken`` is what it has woken so far."""
 
     store: Store
     broker: Broker
+    courier: Courier
     woken: dict[str, Wake] = field(default_factory=dict[str, Wake])
-    parcels: list[Parcel] = field(default_factory=list[Parcel])
 
-    async def act(self) -> int:
-        """Wake what is due, reaped or overdue, and publish. Returns how many hints the broker did not take."""
+    async def act(self) -> tuple[int, int]:
+        """Wake what is due, reaped or overdue. Returns how many hints the broker did not take, and parcels that stay."""
         alive = await self._alive()
+        parcels: list[Parcel] = []
         for partition in range(self.store.partitions):
             await self._due(partition)
             await self._reap(partition, alive)
             await self._overdue(partition)
             # Last: the ends above have put their notices into it.
-            self.parcels += await self.store.relay(partition, LIMIT)
-        return await self._publish()
+            parcels += await self.store.relay(partition, LIMIT)
+        return await self._publish(), await self.courier.send(parcels)
 
     async def survey(self, most: int) -> tuple[Counter[str], bool]:
         """Why the others were left alone: at most ``most`` of each status are counted, and whether that was all."""
@@ -122,13 +124,17 @@ class Recovery:
         return False
 
 
-async def recover(store: Store, broker: Broker, *, most: int) -> tuple[Report, tuple[Parcel, ...]]:
-    """Act, then count. The parcels that lie in the outbox are the caller's to carry."""
-    recovery = Recovery(store, broker)
-    failed = await recovery.act()
+async def recover(store: Store, broker: Broker, courier: Courier, *, most: int) -> Report:
+    """Act, then count."""
+    recovery = Recovery(store, broker, courier)
+    unpublished, left_in_outbox = await recovery.act()
     reasons, complete = await recovery.survey(most)
-    report = Report(recovered=len(recovery.woken) - failed, failed=failed, skipped=reasons, complete=complete)
-    return report, tuple(recovery.parcels)
+    return Report(
+        recovered=len(recovery.woken) - unpublished,
+        failed=unpublished + left_in_outbox,
+        skipped=reasons,
+        complete=complete,
+    )
 
 
 def left_alone(execution: Execution, now: int) -> str:

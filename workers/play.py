@@ -37,7 +37,7 @@ class Play:
         self._execution = execution
         self._workflow = workflow
         self._known = known
-        self._permitted = permitted
+        self.permitted = permitted
         self._isolation = Isolation()
 
     def begin(self, journal: TurnJournal) -> None:
@@ -60,7 +60,7 @@ class Play:
 
     def drive(self, drive: Drive) -> None:
         """Run workflow code: never on a lease that may be somebody else's."""
-        self._permitted()
+        self.permitted()
         self._isolation.run(drive)
         if self._isolation.abandoned:
             where = self._isolation.abandoned[0]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from runner.broker import Broker, Consumer, EventRefused, EventReturned, Listening
-from runner.calling import is_async
+from runner.calling import in_thread, is_async, on_loop
 from runner.errors import PayloadError
 from runner.log import Logger
 from runner.messages import Emission
@@ -102,5 +102,5 @@ class Subscriptions:
 
     def _begin(self, subscription: Subscription, payload: Any) -> asyncio.Future[Any]:
         if is_async(subscription.fn):
-            return asyncio.create_task(subscription.fn(payload), name=f"event for {subscription.name}")
-        return asyncio.get_running_loop().run_in_executor(self._threads, subscription.fn, payload)
+            return asyncio.create_task(on_loop(subscription.fn, payload), name=f"event for {subscription.name}")
+        return asyncio.get_running_loop().run_in_executor(self._threads, in_thread, subscription.fn, payload)

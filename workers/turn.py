@@ -18,14 +18,14 @@ from runner import audit
 from runner.clock import StoreClock, boot_ms
 from runner.context import Known
 from runner.core.branches import Returned
-from runner.core.commands import Decision, Opened, Step, WaitForEnd, WaitForSignal
+from runner.core.commands import Decision, Opened
 from runner.core.decide import Event, events
 from runner.core.replay import CANCEL_ID
 from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
 from runner.log import Logger
 from runner.persistence import until_answered
-from runner.records import Entry, History, Try, pack_tries
+from runner.records import Entry, History
 from runner.store import Store
 from runner.transactions import (
     Commit,
@@ -37,13 +37,13 @@ from runner.transactions import (
     Suspend,
     Wake,
 )
-from runner.workers.attempts import Again, Final, after_failure
 from runner.workers.ending import Park, Situation, ending_of, with_later_sleeps
 from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS, TurnJournal
 from runner.workers.leases import HeldLease
-from runner.workers.performing import Performed, Performing
+from runner.workers.performing import Performing
 from runner.workers.play import Play
-from runner.workers.steps import Errored, StepRunner, Succeeded
+from runner.workers.stepping import Stepping
+from runner.workers.steps import StepRunner
 from runner.workflow import Workflow
 
 log = Logger("runner.turn")
@@ -52,8 +52,6 @@ log = Logger("runner.turn")
 IN_PLACE_MS = 2_000
 #: A turn lets others onto the loop after this long, in ms.
 BREATH_MS = 50
-#: What running steps say of themselves is stored this often at most, in ms.
-BEAT_MS = 1_000
 
 
 class LeaseLost(Exception):
@@ -98,13 +96,15 @@ class Turn:
         self._clock = StoreClock(history.now)
         self._looked_at = history.now  # the store's time of the last look at the inbox
         self._commits = 0
-        self._beat_at = 0  # when running steps may next have something of themselves stored
         self._awake = asyncio.Event()
         self._news = False  # somebody said that the inbox has grown
         self._draining = False
-        self._performing = Performing(steps, execution, owned=lambda: lease.trusted, on_end=self._awake.set)
         self._play = Play(execution, workflow, errors, known, self._check_lease)
         self._replay = self._play.replay
+        performing = Performing(steps, execution, owned=lambda: lease.trusted, on_end=self._awake.set)
+        self._stepping = Stepping(
+            execution, performing, self._journal, self._play, worker=worker, clock=self._clock, errors=errors
+        )
 
     # -- told from outside ------------------------------------------------------------------------
 
@@ -152,13 +152,13 @@ class Turn:
                     committed = await self._commit(end)
                     if committed.released:
                         return committed.wake
-                elif self._draining and not self._performing:
+                elif self._draining and not self._stepping.performing:
                     return await until_answered(partial(self._store.release, self._lease.id, self._lease.nonce))
                 else:
-                    self._start_steps()
+                    self._stepping.start(draining=self._draining)
                     await self._event()
                     await self._assured()
-                    self._collect()
+                    self._stepping.collect()
         finally:
             await self._close()
 
@@ -194,11 +194,6 @@ class Turn:
                 begun = await self._breathed(begun)
 
     def _entry_of(self, event: Event) -> Entry:
-        match self._replay.open.get(event.id):
-            case Opened(command=WaitForSignal(signal=name) | WaitForEnd(execution_id=name)):
-                self._journal.names[event.id] = name
-            case _:
-                pass
         return self._journal.append(
             event.id, event.kind, event.outcome, event.payload, at=self._looked_at, consumes=event.consumes
         )
@@ -227,10 +222,9 @@ class Turn:
 
     async def _event(self) -> None:
         """Wait until something happens: a step ends, news, a deadline, the end of the lease."""
-        # A retry that is under way is no longer waited for; nor is any while nothing is started any more.
-        retries = [id for id in self._journal.steps if id not in self._performing and not self._draining]
-        beat = self._beat_at if self._performing.pulses else None
-        deadlines = (self._journal.next_deadline(retries), self.execution.deadline, beat)
+        # Nothing is started any more while draining: then no retry is waited for.
+        retries = () if self._draining else self._stepping.paused()
+        deadlines = (self._journal.next_deadline(retries), self.execution.deadline, self._stepping.next_pulse)
         nearest = min((moment for moment in deadlines if moment is not None), default=None)
         timeout_s = None if nearest is None else max(nearest - self._clock.now(), 0) / 1000 + 0.001
         try:
@@ -244,7 +238,7 @@ class Turn:
 
     async def _close(self) -> None:
         self._play.close()
-        await self._performing.close()
+        await self._stepping.performing.close()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -283,27 +277,19 @@ class Turn:
 
     def _busy(self) -> bool:
         within = self._journal.retries_within(IN_PLACE_MS, self._clock.now())
-        return bool(self._performing or within or self._startable())
+        return bool(self._stepping.performing or within or self._stepping.startable())
 
     def _owes(self) -> bool:
         """True when the store must hear something, or be asked, before the turn goes on."""
         journal = self._journal
         opened = self._replay.open
-        self._take_pulses()
+        self._stepping.take_pulses()
         if self._news or self._replay.attributes or journal.unwritten:
             return True
         if journal.new_waits(opened.values()) or journal.stale_waits(opened):
             return True
         now = self._clock.now()
         return any(moment is not None and self._looked_at <= moment < now for moment in journal.deadlines.values())
-
-    def _take_pulses(self) -> None:
-        pulses, now = self._performing.pulses, self._clock.now()
-        if pulses and now >= self._beat_at:
-            self._beat_at = now + BEAT_MS
-            for id, running in pulses.items():
-                self._journal.beat(id, running.step.pulse, began=running.started_at)
-            pulses.clear()
 
     async def _commit(self, end: End | None) -> Committed:
         journal = self._journal
@@ -325,6 +311,7 @@ class Turn:
     def _written(self, end: End | None, opened: list[Opened], closes: list[str]) -> Commit:
         journal = self._journal
         entries, opens = tuple(journal.unwritten), tuple(journal.new_waits(opened))
+        journal.names.update({one.id: one.name for one in opens})
         return Commit(
             id=self._lease.id,
             nonce=self._lease.nonce,
@@ -358,93 +345,6 @@ class Turn:
         if committed is not None:
             self._lease.extended(asked_at)
         return committed
-
-    # -- steps ------------------------------------------------------------------------------------
-
-    def _startable(self) -> list[tuple[Opened, Step]]:
-        """Open steps that nothing keeps from being called now."""
-        now = self._clock.now()
-        return [
-            (one, one.command)
-            for one in self._replay.open.values()
-            if isinstance(one.command, Step) and one.id not in self._performing and self._journal.may_start(one.id, now)
-        ]
-
-    def _start_steps(self) -> None:
-        self._performing.keep(self._replay.open)
-        if self._draining:
-            return
-        for opened, command in self._startable():
-            self._check_lease()
-            self._performing.start(
-                opened,
-                command,
-                attempt=self._journal.attempts(opened.id) + 1,
-                now=self._clock.now(),
-                beat=self._journal.state(opened.id).beat,
-            )
-
-    def _collect(self) -> None:
-        """Let what the ended attempts brought enter the workflow."""
-        for performed in self._performing.ended():
-            if performed.opened.id not in self._replay.open:
-                continue  # its branch ended meanwhile: the result is not recorded
-            self._keep_beat(performed)
-            match performed.attempt:
-                case Succeeded(payload=payload):
-                    self._record(performed, "ok", payload)
-                case Errored(error=error):
-                    self._failed(performed, error)
-
-    def _keep_beat(self, performed: Performed) -> None:
-        """What the attempt said last is the next one's, also when it ended before that was stored."""
-        if isinstance(performed.attempt, Errored) and performed.step.pulse.beat is not None:
-            self._journal.beat(performed.opened.id, performed.step.pulse, began=performed.started_at)
-
-    def _failed(self, performed: Performed, error: BaseException) -> None:
-        opened, attempt = performed.opened, performed.step.attempt
-        command = opened.command
-        assert isinstance(command, Step)  # noqa: S101 - only steps are performed
-        failure = Failure.of(error, known=self._errors, step=opened.id, attempts=attempt)
-        began = self._journal.state(opened.id).first_at or performed.started_at
-        now = self._clock.now()
-        after = after_failure(error, command, attempt=attempt, elapsed_ms=now - began, chance=random.random())  # noqa: S311
-        said = f"{failure.type}: {failure.message}"
-        log.warning(
-            "step.failed",
-            step=opened.id,
-            attempt=attempt,
-            again=isinstance(after, Again),
-            error=said,
-            execution_id=self.execution.id,
-            workflow=self.execution.workflow,
-        )
-        match after:
-            case Final(outcome=outcome):
-                self._record(performed, outcome, failure.pack())
-            case Again(after_ms=after_ms):
-                failed = Try(
-                    attempt=attempt,
-                    started_at=performed.started_at,
-                    ended_at=now,
-                    worker=self._worker,
-                    error=said[:500],
-                )
-                self._journal.retry(opened.id, failed, began=began, after_ms=after_ms)
-
-    def _record(self, performed: Performed, outcome: str, payload: bytes) -> None:
-        opened = performed.opened
-        entry = self._journal.append(
-            opened.id,
-            opened.command.kind,
-            outcome,
-            payload,
-            at=self._clock.now(),
-            attempts=performed.step.attempt,
-            started_at=performed.started_at,
-            tries=pack_tries(self._journal.state(opened.id).tries),
-        )
-        self._play.feed(entry)
 
 
 def _too_large() -> bytes:

@@ -18,11 +18,11 @@ from runner.cli.options import Command, app_options, json_option, option, proces
 from runner.cli.output import moment, put, put_json_line
 from runner.cli.stopping import Stopping, leave_threads_behind
 from runner.cli.worker import queues_of
+from runner.client import Client
 from runner.errors import ConfigError
 from runner.loading import load_app
 from runner.log import Logger
 from runner.scheduler import Scheduler
-from runner.scheduler.publisher import Publisher
 from runner.urls import masked
 from runner.workers import Worker, WorkerOptions
 
@@ -66,9 +66,9 @@ async def _run(app: App, file: Path, concurrency: int, told: Callable[[Change], 
         broker = MemoryBroker(app.name)
         stack.push_async_callback(broker.close)
         await broker.open(options.queues)
-        await stack.enter_async_context(Scheduler(store, broker))
+        await stack.enter_async_context(Scheduler(store, broker, hooks=app.hooks))
         worker = await stack.enter_async_context(Worker(app, store, broker, options))
-        await stack.enter_async_context(open_door(file, store, Publisher(broker)))
+        await stack.enter_async_context(open_door(file, Client(app, store, broker)))
         names = sorted({workflow.name for workflow in app.workflows()})
         log.info("dev.ready", app=app.name, workflows=names, store=str(file))
         await stopping.asked(worker.hurry)

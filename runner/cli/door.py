@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ import msgspec
 
 from runner.cli.carried import inward, outward
 from runner.cli.wire import LONGEST_LINE, METHODS, Refused, Request, address_of, door_of, line_of
+from runner.client import Client
 from runner.errors import RunnerError
 from runner.log import Logger
-from runner.scheduler.publisher import Publisher
 from runner.store import Store
-from runner.transactions import Wake
 
 log = Logger("runner.dev")
 
@@ -26,14 +25,17 @@ _HANG_UP_S = 1.0
 
 
 @asynccontextmanager
-async def open_door(file: Path, store: Store, publisher: Publisher) -> AsyncGenerator[None]:
-    """Serve the store until left. The caller holds the file's lock: a socket that is there is a dead process's."""
+async def open_door(file: Path, client: Client) -> AsyncGenerator[None]:
+    """Serve the client's store until left, and announce what visitors change.
+
+    The caller holds the file's lock: a socket that is there is a dead process's.
+    """
     path = door_of(file)
     path.unlink(missing_ok=True)
     visitors: set[asyncio.Task[None]] = set()
 
     def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(_serve(reader, writer, store, publisher))
+        task = asyncio.create_task(_serve(reader, writer, client))
         visitors.add(task)
         task.add_done_callback(visitors.discard)
 
@@ -61,16 +63,14 @@ def _bound(path: Path) -> socket.socket:
     return opened
 
 
-async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, store: Store, publisher: Publisher
-) -> None:
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: Client) -> None:
     try:
         while line := await reader.readline():
             request = msgspec.json.decode(line, type=Request)
             if request.method == "subscribe":
-                await _stream(reader, writer, store, msgspec.json.decode(request.params, type=str))
+                await _stream(reader, writer, client.store, msgspec.json.decode(request.params, type=str))
             else:
-                writer.write(await _answer(request, store, publisher))
+                writer.write(await _answer(request, client))
                 await writer.drain()
     except (ConnectionError, ValueError, msgspec.MsgspecError) as error:
         log.warning("door.visitor_lost", error=str(error))
@@ -78,10 +78,10 @@ async def _serve(
         writer.close()
 
 
-async def _answer(request: Request, store: Store, publisher: Publisher) -> bytes:
+async def _answer(request: Request, client: Client) -> bytes:
     try:
         asked = msgspec.json.decode(request.params, type=METHODS[request.method][0])
-        return line_of({"ok": outward(await _do(request.method, inward(asked), store, publisher))})
+        return line_of({"ok": outward(await _do(request.method, inward(asked), client))})
     except KeyError:
         return line_of(
             {"error": Refused("UsageError", f"`runner dev` has no method {request.method!r}: another version?")}
@@ -90,26 +90,23 @@ async def _answer(request: Request, store: Store, publisher: Publisher) -> bytes
         return line_of({"error": Refused(type(error).__name__, str(error))})
 
 
-async def _do(method: str, asked: Any, store: Store, publisher: Publisher) -> Any:
+async def _do(method: str, asked: Any, client: Client) -> Any:
+    store = client.store
     match method:
         case "hello":
             return store.namespace
         case "start":
             started = await store.start(asked)
-            await _wake([one.wake for one in started], publisher)
+            await client.announce(*started)
             return started
         case "deliver" | "operate":
             done = await getattr(store, method)(asked)
-            await _wake([done.wake], publisher)
+            await client.announce(done)
             return done
         case "audit":
             return [row.pack() for row in await store.audit(asked)]
         case _:
             return await getattr(store, method)(asked)
-
-
-async def _wake(wakes: Sequence[Wake | None], publisher: Publisher) -> None:
-    await publisher.publish([wake for wake in wakes if wake is not None])
 
 
 async def _stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, store: Store, topic: str) -> None:

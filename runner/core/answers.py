@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.codec import decode
-from runner.core.branches import Resume
+from runner.core.branches import Heard, Raised, Returned
 from runner.core.commands import Decision, Leaf, Opened, Sleep, Step, WaitForEnd, WaitForSignal
 from runner.core.failing import step_error
 from runner.core.places import show
@@ -22,8 +21,8 @@ Errors = Mapping[str, type[BaseException]]
 Failed = Callable[[BaseException, tuple[str, ...]], None]
 
 
-def answer(opened: Opened, entry: Entry, errors: Errors, failed: Failed) -> Resume:
-    """How to resume the branch that asked. Raises HistoryMismatch where the entry is not what was asked for."""
+def answer(opened: Opened, entry: Entry, errors: Errors, failed: Failed) -> Heard:
+    """What the branch that asked hears. Raises HistoryMismatch where the entry is not what was asked for."""
     command = opened.command
     if command.kind != entry.kind:
         raise HistoryMismatch(
@@ -33,61 +32,53 @@ def answer(opened: Opened, entry: Entry, errors: Errors, failed: Failed) -> Resu
         case Step():
             return _stepped(command, entry, errors, failed)
         case Sleep():
-            return partial(send, value=None)
+            return Returned(None)
         case WaitForSignal() | WaitForEnd() if entry.outcome == "timed_out":
-            return partial(send, value=TimedOut())
+            return Returned(TimedOut())
         case WaitForSignal():
             return _signalled(command, entry)
         case WaitForEnd():
             return _ended(command, entry, errors, failed)
         case Decision():
-            return partial(send, value=_as_recorded(entry, Any))
+            return Returned(_as_recorded(entry, Any))
 
 
-def _stepped(command: Step, entry: Entry, errors: Errors, failed: Failed) -> Resume:
+def _stepped(command: Step, entry: Entry, errors: Errors, failed: Failed) -> Heard:
     if entry.outcome == "ok":
-        return partial(send, value=_as_recorded(entry, command.returns))
+        return Returned(_as_recorded(entry, command.returns))
     error = step_error(entry.outcome, Failure.unpack(entry.payload), errors)
     failed(error, (entry.id,))
-    return partial(throw, error=error)
+    return Raised(error)
 
 
-def _ended(command: WaitForEnd, entry: Entry, errors: Errors, failed: Failed) -> Resume:
+def _ended(command: WaitForEnd, entry: Entry, errors: Errors, failed: Failed) -> Heard:
     try:
-        return partial(send, value=result_of_notice(Notice.unpack(entry.payload), command.output_type, errors))
+        return Returned(result_of_notice(Notice.unpack(entry.payload), command.output_type, errors))
     except PayloadError as error:
         raise _unreadable(entry, error) from error
     except Exception as error:  # noqa: BLE001 - how the other one ended, as an error
         failed(error, (entry.id,) if command.child is None else (entry.id, command.child))
-        return partial(throw, error=error)
+        return Raised(error)
 
 
-def _signalled(command: WaitForSignal, entry: Entry) -> Resume:
+def _signalled(command: WaitForSignal, entry: Entry) -> Heard:
     """A payload that does not fit the workflow's type is the workflow's to handle: it came from outside."""
     try:
         value = decode(entry.payload, command.payload_type, what=f"signal {command.signal!r}")
     except PayloadError as error:
-        return partial(throw, error=error)
-    return partial(send, value=value)
+        return Raised(error)
+    return Returned(value)
 
 
 def _as_recorded(entry: Entry, type: Any) -> Any:
     try:
-        return decode(entry.payload, type, what=f"result of {entry.kind} {entry.id!r}")
+        return decode(entry.payload, type, what=entry.id)
     except PayloadError as error:
         raise _unreadable(entry, error) from error
 
 
 def _unreadable(entry: Entry, error: PayloadError) -> HistoryMismatch:
     return HistoryMismatch(f"the recorded result of {entry.id!r} is not what the code expects: {error}")
-
-
-def send(coroutine: Coroutine[Any, Any, Any], *, value: Any) -> Any:
-    return coroutine.send(value)
-
-
-def throw(coroutine: Coroutine[Any, Any, Any], *, error: BaseException) -> Any:
-    return coroutine.throw(error)
 
 
 def timed_out(command: Leaf) -> str:

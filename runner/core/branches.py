@@ -5,37 +5,37 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from runner.core.commands import Fork, Opened, Part
 from runner.core.undo import Scope
 
-#: What a branch is resumed with: a call on its coroutine that sends a value or throws an error.
-Resume = Callable[[Coroutine[Any, Any, Any]], Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Struct, frozen=True):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(Struct, frozen=True):
     """``entries`` are the ids of the recorded failure that escaped, if it was one, and of what it came from."""
 
     error: BaseException
     entries: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Won:
+#: What a branch is resumed with, and how one ends.
+Heard = Returned | Raised
+
+
+class Won(Struct, frozen=True):
     """What a race gives: who ended first, and how."""
 
     name: str
-    outcome: Returned | Raised
+    outcome: Heard
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +86,7 @@ class Join:
         """True when no further branch can change how it ends."""
         return self.failure is not None or self.won is not None
 
-    def heard(self, branch: Branch, outcome: Returned | Raised) -> None:
+    def heard(self, branch: Branch, outcome: Heard) -> None:
         """A branch has ended."""
         self.pending -= 1
         self.running.remove(branch)
@@ -97,7 +97,7 @@ class Join:
         else:
             self._gathered(branch.index, outcome)
 
-    def _gathered(self, index: int, outcome: Returned | Raised) -> None:
+    def _gathered(self, index: int, outcome: Heard) -> None:
         match outcome:
             case Returned(value):
                 self.results[index] = value

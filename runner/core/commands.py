@@ -1,10 +1,15 @@
-"""What workflow code can ask for, as frozen data: the words between a ``ctx`` call and the replay."""
+"""What workflow code can ask for, as frozen data: the words between a ``ctx`` call and the replay.
+
+Structs, not dataclasses: a replay makes thousands of them, and these are made in a tenth of the time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.core.retry import Retry
 from runner.transactions import Outgoing
@@ -13,8 +18,7 @@ from runner.transactions import Outgoing
 Place = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """Run ``fn`` once and record what it returns; ``compensate`` is what undoes it, given that result."""
 
     id: str
@@ -27,26 +31,24 @@ class Step:
     timeout_ms: int | None
     compensate: Callable[[Any], Any] | None = None
 
-    kind = "step"
-    named = "step"
+    kind: ClassVar[str] = "step"
+    named: ClassVar[str] = "step"
 
     def but(self, **changes: Any) -> Step:
         """The same step with some of it changed."""
         return replace(self, **changes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compensation(Step):
+class Compensation(Step, frozen=True, kw_only=True):
     """The step that undoes the recorded step ``undoes``. No cancel interrupts it."""
 
     undoes: str
 
-    kind = "compensation"
-    named = "compensation"
+    kind: ClassVar[str] = "compensation"
+    named: ClassVar[str] = "compensation"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sleep:
+class Sleep(Struct, frozen=True, kw_only=True):
     """Wait for a time: ``after_ms`` from when the store first hears of it, or ``until_ms``."""
 
     id: str | None
@@ -54,12 +56,11 @@ class Sleep:
     after_ms: int | None = None
     until_ms: int | None = None
 
-    kind = "sleep"
-    named = "sleep"
+    kind: ClassVar[str] = "sleep"
+    named: ClassVar[str] = "sleep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitForSignal:
+class WaitForSignal(Struct, frozen=True, kw_only=True):
     """Wait for the next unread signal of this name, at most for ``timeout_ms``."""
 
     id: str | None
@@ -68,15 +69,14 @@ class WaitForSignal:
     payload_type: Any
     timeout_ms: int | None
 
-    kind = "signal"
+    kind: ClassVar[str] = "signal"
 
     @property
     def named(self) -> str:
         return f"signal:{self.signal}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitForEnd:
+class WaitForEnd(Struct, frozen=True, kw_only=True):
     """Wait for the end of another execution, at most for ``timeout_ms``.
 
     ``child`` is the entry that started it, when this run did: then its end is told anyway.
@@ -91,15 +91,14 @@ class WaitForEnd:
     timeout_ms: int | None
     child: str | None = None
 
-    kind = "ended"
+    kind: ClassVar[str] = "ended"
 
     @property
     def named(self) -> str:
         return f"ended:{self.execution_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """Something that is settled as soon as it is asked: it is recorded, and its effects ride in the same commit.
 
     ``payload`` is what is recorded where nothing is yet; what the journal holds is what the code gets.
@@ -119,16 +118,14 @@ class Decision:
         return self.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One branch of a fork that is still to be started: its name in ids, and what makes its coroutine."""
 
     name: str
     begin: Callable[[], Coroutine[Any, Any, Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fork:
+class Fork(Struct, frozen=True, kw_only=True):
     """Run parts side by side, at most ``limit`` at once; all of them end before it does.
 
     ``first``: the first to end decides, and the others are cancelled; it gives a Won. ``scoped``: explicit ids
@@ -145,8 +142,7 @@ class Fork:
     scoped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Continue:
+class Continue(Struct, frozen=True):
     """End this run, begin the next one with ``input``."""
 
     where: Place
@@ -158,8 +154,7 @@ Leaf = Step | Compensation | Sleep | WaitForSignal | WaitForEnd | Decision
 Command = Leaf | Fork | Continue
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A leaf command that waits for its entry, under the id it got."""
 
     id: str

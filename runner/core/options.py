@@ -19,6 +19,9 @@ class StepOptions:
     timeout_ms: int | None = None
 
 
+_PLAIN = StepOptions()
+
+
 def mark_step(fn: Callable[..., Any], options: StepOptions) -> None:
     setattr(fn, _STEP, options)
 
@@ -26,4 +29,4 @@ def mark_step(fn: Callable[..., Any], options: StepOptions) -> None:
 def step_options(fn: Callable[..., Any]) -> StepOptions:
     """The options a callable was registered with; those of a plain callable: one attempt, no timeout."""
     found = getattr(fn, _STEP, None) or getattr(getattr(fn, "func", None), _STEP, None)
-    return found if isinstance(found, StepOptions) else StepOptions()
+    return found if isinstance(found, StepOptions) else _PLAIN

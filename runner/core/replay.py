@@ -15,7 +15,7 @@ from typing import Any
 
 from runner.codec import decode
 from runner.core.answers import answer
-from runner.core.branches import Branch, Raised, Resume, Returned, close_quietly
+from runner.core.branches import Branch, Heard, Raised, Returned, close_quietly
 from runner.core.commands import (
     Command,
     Compensation,
@@ -64,6 +64,8 @@ class RollbackFailed:
 
 
 Outcome = Returned | Raised | Continued | RollbackFailed
+#: A call by its name, and where it was made.
+Built = tuple[str, Place]
 
 
 class Replay:
@@ -83,8 +85,8 @@ class Replay:
         self.closing = False
         self.replaying = False
         self.current: Branch | None = None  # the branch whose code is running right now
-        self.unawaited: dict[int, tuple[str, Place]] = {}  # calls built so far and not awaited
-        self.dropped: list[tuple[str, Place]] = []  # … and thrown away
+        self.unawaited: dict[int, Built] = {}  # calls built so far and not awaited
+        self.dropped: list[Built] = []  # … and thrown away
         self.patches: list[str] = []  # passed for the first time, and not recorded yet
         self.attributes: dict[str, str] = {}  # set, and not stored yet
         self.undos = Undos()
@@ -189,13 +191,15 @@ class Replay:
     def _drain(self) -> None:
         ready = self._tree.ready
         while ready and self.outcome is None:
-            branch, resume = ready.popleft()
-            self._resume(branch, resume)
+            self._resume(*ready.popleft())
 
-    def _resume(self, branch: Branch, resume: Resume) -> None:
+    def _resume(self, branch: Branch, heard: Heard) -> None:
         self.current = branch
         try:
-            command = resume(branch.coroutine)
+            if isinstance(heard, Returned):
+                command = branch.coroutine.send(heard.value)
+            else:
+                command = branch.coroutine.throw(heard.error)
         except StopIteration as stop:
             self._ended(branch, Returned(stop.value))
         except BaseException as error:  # noqa: BLE001 - Cancelled is one, and a branch may raise anything
@@ -240,11 +244,11 @@ class Replay:
 
     # -- endings ----------------------------------------------------------------------------------
 
-    def _ended(self, branch: Branch, outcome: Returned | Raised) -> None:
+    def _ended(self, branch: Branch, outcome: Heard) -> None:
         if self._tree.ended(branch, outcome) and self.outcome is None:
             self._finish(outcome)
 
-    def _finish(self, outcome: Returned | Raised) -> None:
+    def _finish(self, outcome: Heard) -> None:
         if isinstance(outcome, Raised):
             self.outcome = Raised(outcome.error, self._escaped(outcome.error))
         else:
@@ -264,8 +268,9 @@ class Replay:
             self.fail(self._unawaited(call))
             return
 
-    def _unawaited(self, call: tuple[str, Place]) -> UnawaitedCall:
-        return UnawaitedCall(f"{call[0]} at {show(call[1])} was built and never awaited: put `await` before it")
+    def _unawaited(self, call: Built) -> UnawaitedCall:
+        name, where = call
+        return UnawaitedCall(f"{name} at {show(where)} was built and never awaited: put `await` before it")
 
     def _explained(self, error: BaseException) -> BaseException:
         """An error that only says that no event loop is running means a foreign call: say that instead."""
@@ -298,24 +303,25 @@ class Replay:
         branch.opened = None
         branch.now = max(branch.now, entry.at)
         try:
-            resume = answer(opened, entry, self._errors, self._failed)
+            heard = answer(opened, entry, self._errors, self._failed)
         except HistoryMismatch as error:
             self.fail(error)
             return
         if isinstance(opened.command, Step):
-            self._note_undo(branch, opened, opened.command, entry, resume)
-        self._tree.ready.append((branch, resume))
+            self._note_undo(branch, opened, opened.command, heard)
+        self._tree.ready.append((branch, heard))
 
     def _failed(self, error: BaseException, entries: tuple[str, ...]) -> None:
         self._failures[id(error)] = (error, entries)
 
-    def _note_undo(self, branch: Branch, opened: Opened, command: Step, entry: Entry, resume: Any) -> None:
+    def _note_undo(self, branch: Branch, opened: Opened, command: Step, heard: Heard) -> None:
         """Keep account of what can be undone, and what has been."""
-        if isinstance(command, Compensation):
-            if entry.outcome == "ok":
+        match heard:
+            case Returned() if isinstance(command, Compensation):
                 self.undos.done(command.undoes)
-            else:
-                self.outcome = RollbackFailed(resume.keywords["error"], command.undoes)
-        elif command.compensate is not None and entry.outcome == "ok":
-            value = resume.keywords["value"]
-            self.undos.register(Undo(step=opened.id, fn=command.compensate, value=value, scope=branch.scope))
+            case Raised(error) if isinstance(command, Compensation):
+                self.outcome = RollbackFailed(error, command.undoes)
+            case Returned(value) if command.compensate is not None:
+                self.undos.register(Undo(step=opened.id, fn=command.compensate, value=value, scope=branch.scope))
+            case _:
+                pass

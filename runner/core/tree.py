@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from functools import partial
 from typing import Any
 
-from runner.core.answers import send, throw
-from runner.core.branches import Branch, Join, Raised, Resume, Returned
+from runner.core.branches import Branch, Heard, Join, Raised, Returned
 from runner.core.commands import Compensation, Decision, Fork, Leaf, Part
 from runner.core.undo import Scope
 from runner.errors import Cancelled
@@ -21,7 +19,7 @@ class Tree:
     """``unpark`` is told of every branch that is taken off the command it waits for."""
 
     def __init__(self, unpark: Callable[[Branch], None]) -> None:
-        self.ready: deque[tuple[Branch, Resume]] = deque()
+        self.ready: deque[tuple[Branch, Heard]] = deque()
         self.reason = ""  # of the cancel
         self._branches: dict[Branch, None] = {}
         self._unpark = unpark
@@ -51,7 +49,7 @@ class Tree:
         doomed, branch.doomed = branch.doomed, False
         self._start_parts(join, doomed=doomed)
 
-    def ended(self, branch: Branch, outcome: Returned | Raised) -> bool:
+    def ended(self, branch: Branch, outcome: Heard) -> bool:
         """A branch is over; True when it was the root."""
         branch.done = True
         self._branches.pop(branch, None)
@@ -77,13 +75,13 @@ class Tree:
         if branch.opened is not None:
             self._unpark(branch)
         branch.doomed = False
-        self.ready.append((branch, partial(throw, error=Cancelled(self.reason))))
+        self.ready.append((branch, Raised(Cancelled(self.reason))))
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _spawn(self, branch: Branch) -> None:
         self._branches[branch] = None
-        self.ready.append((branch, partial(send, value=None)))
+        self.ready.append((branch, Returned(None)))
 
     def _start_parts(self, join: Join, *, doomed: bool = False) -> None:
         limit = join.fork.limit or len(join.fork.parts)
@@ -121,10 +119,10 @@ class Tree:
         parent.waiting = None
         parent.now = max(parent.now, join.now)
         if join.failure is not None:
-            self.ready.append((parent, partial(throw, error=join.failure)))
+            self.ready.append((parent, Raised(join.failure)))
         else:
             value = join.won if join.fork.first else tuple(join.results)
-            self.ready.append((parent, partial(send, value=value)))
+            self.ready.append((parent, Returned(value)))
 
     def _cancel(self, branch: Branch) -> None:
         """Throw Cancelled into a branch once: where it is parked, in its own branches, or at its next await."""

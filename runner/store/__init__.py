@@ -200,7 +200,8 @@ class Store(Protocol):
         here and now; otherwise it makes it ``cancelling``; a second cancel has no effect (the first
         reason stays). A cancel with ``tombstone`` of an unknown execution is kept for the namespace's default
         retention (7 days) and answered DELIVERED. An ``ended`` notice marks the child it is about as ended, also
-        when it comes for another ``run`` than the present one, and is then dropped (TERMINAL).
+        when it comes for another ``run`` than the present one, and is then dropped (TERMINAL). Its request counts once
+        for each ``run``: the next run, which finds none of the notices of the one before, can hear of the same end again.
         A signal is refused with Overloaded when the store is full, a cancel and a notice never.
         """
         ...

@@ -15,9 +15,10 @@ from runner.cli.door import open_door
 from runner.cli.visitor import DoorStore
 from runner.cli.wire import door_of
 from runner.errors import ConfigError, Overloaded, StoreUnavailable, UnknownExecution
+from runner.events import AuditAppended
 from runner.scheduler import Scheduler
-from runner.scheduler.publisher import Publisher
 from runner.store.sqlite import SqliteStore
+from runner.transactions import Start
 from runner.workers import Worker, WorkerOptions
 
 app = App("shop")
@@ -47,7 +48,7 @@ async def held(file: Path, store: SqliteStore | None = None):
         await stack.enter_async_context(Scheduler(store, broker))
         options = WorkerOptions(grace_s=2.0, watch_loop=False)
         await stack.enter_async_context(Worker(app, store, broker, options))
-        await stack.enter_async_context(open_door(file, store, Publisher(broker)))
+        await stack.enter_async_context(open_door(file, Client(app, store, broker)))
         yield store
 
 
@@ -84,16 +85,45 @@ async def test_what_is_started_through_the_door_is_published_there_at_once(file)
     """Without that, the scheduler would find it after its grace of two seconds."""
     published: list[str] = []
 
-    class Listening(Publisher):
-        async def publish(self, wakes):
-            published.extend(wake.id for wake in wakes)
-            return len(wakes)
+    class Listening(MemoryBroker):
+        async def publish_many(self, hints):
+            published.extend(hint.execution_id for _, hint in hints)
+            return len(hints)
 
     store = SqliteStore(str(file), namespace="shop")
     await store.open()
-    async with open_door(file, store, Listening(MemoryBroker("shop"))), visiting(file) as client:
+    async with open_door(file, Client(app, store, Listening("shop"))), visiting(file) as client:
         handle = await client.start(waiting, "a")
         assert published == [handle.id]
+    await store.close()
+
+
+async def test_what_an_operator_does_through_the_door_is_told_and_carried_behind_it(file):
+    """The parent's notice leaves the outbox at once, observers in the process that holds the file hear of it."""
+    told: list[str] = []
+    shop = App("shop")
+    shop.hooks.add(AuditAppended, lambda event: told.append(event.kind))
+    store = SqliteStore(str(file), namespace="shop")
+    await store.open()
+    async with open_door(file, Client(shop, store, MemoryBroker("shop"))), visiting(file) as client:
+        parent = await client.start(waiting, "a", id="parent")
+        child = Start(
+            id="child",
+            request="r",
+            workflow="waiting",
+            version=1,
+            queue="default",
+            input=b"",
+            digest="",
+            parent="parent",
+        )
+        await client.store.start([child])
+        await client.operator.force_fail("child", "enough", actor="ann")
+        assert [line.item.name for line in (await parent.detail()).unread] == ["child"]
+        assert [line.kind for line in await client.audit("child")][-3:] == ["operator", "operated", "status"]
+        assert (await client.tree("parent")).children == ()
+        await shop.hooks.settle()
+        assert told.count("operated") == 1
     await store.close()
 
 

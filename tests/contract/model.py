@@ -96,8 +96,8 @@ class Model:
             if asked.tombstone:
                 self.tombstones.setdefault(asked.id, asked)
             return "delivered" if asked.tombstone else "unknown", None
-        if asked.request in kept.requests:
-            woke = kept.requests[asked.request]
+        if once(asked) in kept.requests:
+            woke = kept.requests[once(asked)]
             return "delivered", kept.wake() if woke == kept.seq and kept.ready else None
         if asked.request.startswith("ended:"):
             kept.mark_ended(asked.name)
@@ -111,7 +111,7 @@ class Model:
         note: tuple[str, dict[str, Any]] = ("delivered", {"kind": asked.kind, "name": asked.name})
         if asked.kind == "cancel":
             note = ("cancel", {"reason": asked.name})
-        with self.remembered(kept, asked.request) as wake, self.change(kept, note):
+        with self.remembered(kept, once(asked)) as wake, self.change(kept, note):
             kept.receive(asked.kind, asked.name, asked.payload)
         return wake[0] if wake else None
 
@@ -326,6 +326,10 @@ class Model:
             "expiry": earlier(*[one.expiry for one in kept]),
             "outbox": PAST if self.outbox else None,
         }
+
+
+def once(asked: Deliver) -> str:
+    return f"{asked.request} {asked.run}" if asked.kind == "ended" else asked.request
 
 
 def ended(waiter: str, run: int, notice: Notice, opening: int, request: str = "") -> Outgoing:

@@ -17,11 +17,9 @@ from runner.store import partition_of
 from runner.store.redis import RedisStore
 from runner.transactions import (
     Action,
-    ContinueAsNew,
     Fail,
     FailCompensation,
     Follow,
-    Reception,
 )
 from tests.contract.kit import (
     Turn,
@@ -34,7 +32,6 @@ from tests.contract.kit import (
     an_entry,
     begin,
     claim,
-    history,
     operate,
     part,
     start,
@@ -194,21 +191,6 @@ async def test_a_tombstone_is_kept_for_a_week_and_no_longer(store: RedisStore, r
         while admin.exists(f"{home(store, 'c-1')}t:c-1"):
             await asyncio.sleep(0.01)
     assert (await start(store, a_start("c-1"))).wake is not None
-
-
-# -- notices --------------------------------------------------------------------------------------
-
-
-async def test_the_next_run_can_hear_of_the_same_end_again(store: RedisStore) -> None:
-    """An end has one request, and the old run took its notice along: the next must not wait for it in vain."""
-    turn = await begin(store)
-    await store.deliver(a_notice("c-1", run=1))
-    await turn.commit(end=ContinueAsNew(input=b"next"), seen=1)
-    assert (await store.deliver(a_notice("c-1", run=1))).reception is Reception.DELIVERED
-    assert (await history(store)).inbox == ()
-    for _ in range(2):
-        assert (await store.deliver(a_notice("c-1", run=2))).reception is Reception.DELIVERED
-    assert [item.name for item in (await history(store)).inbox] == ["c-1"]
 
 
 # -- looking ------------------------------------------------------------------------------------

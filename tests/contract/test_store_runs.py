@@ -86,7 +86,8 @@ async def test_what_was_not_read_goes_on_into_the_next_run(store: Store) -> None
     for number in range(5):
         await signal(store, name=f"n-{number}", payload=b"%d" % number)
     before = (await history(store)).inbox
-    await turn.commit(end=ContinueAsNew(input=b"i", keep=(0, 2)), seen=3)
+    answer = await turn.commit(end=ContinueAsNew(input=b"i", keep=(0, 2)), seen=3)
+    assert answer.news == (), "none of it concerns the turn that is over"
     found = (await history(store)).inbox
     assert [(i.index, i.name, i.payload) for i in found] == [
         (0, "n-0", b"0"),
@@ -118,6 +119,18 @@ async def test_notices_belong_to_their_run(store: Store) -> None:
     await store.deliver(a_notice("c-2"))
     await turn.commit(end=ContinueAsNew(input=b"i", keep=(0,)), seen=1)
     assert [(i.index, i.kind) for i in (await history(store)).inbox] == [(0, "signal")]
+
+
+async def test_the_next_run_can_hear_of_the_same_end_again(store: Store) -> None:
+    """An end has one request, and the old run took its notice along: the next must not wait for it in vain."""
+    turn = await begin(store)
+    await store.deliver(a_notice("c-1", run=1))
+    await turn.commit(end=NEXT, seen=1)
+    assert (await store.deliver(a_notice("c-1", run=1))).reception is Reception.DELIVERED
+    assert (await history(store)).inbox == ()
+    for _ in range(2):
+        assert (await store.deliver(a_notice("c-1", run=2))).reception is Reception.DELIVERED
+    assert [item.name for item in (await history(store)).inbox] == ["c-1"]
 
 
 async def test_a_cancel_that_was_not_seen_stays_the_cancel(store: Store) -> None:
@@ -185,10 +198,14 @@ async def test_a_repeated_continuation_continues_once(store: Store) -> None:
     assert (again.released, again.status, again.wake) == (True, Status.PENDING, first.wake)
     assert (again.parcels, again.rows) == ((), ())
     assert ((await record(store)).run, len((await history(store)).inbox)) == (2, 1)
-    await claim(store)
+    next_run = await claim(store)
     late = await turn.again()
     assert late is not None
     assert (late.released, late.wake) == (True, None), "it has been claimed"
+    await store.release("e-1", next_run.nonce)
+    late = await turn.again()
+    assert late is not None
+    assert (late.wake, late.news) == (None, ()), "what is ready now is another wake's"
     assert (await record(store)).run == 2
 
 

@@ -69,13 +69,14 @@ async def test_a_failed_child_is_a_typed_error_that_names_it(app: App, run: Run)
         try:
             await started.result()
         except ExecutionFailed as failed:
-            assert isinstance(failed.__cause__, Declined)
-            return [failed.execution_id == started.id, failed.workflow, failed.attempt, str(failed.__cause__)]
+            cause = failed.__cause__
+            known = isinstance(cause, Declined)
+            return [failed.execution_id == started.id, failed.workflow, failed.attempt, known, str(cause)]
         return []
 
     async with run(app) as fleet:
         handle = await fleet.client.start(parent)
-        assert await handle.result(timeout=20) == [True, "child", 1, "no funds"]
+        assert await handle.result(timeout=20) == [True, "child", 1, True, "no funds"]
 
 
 async def test_a_childs_failure_that_escapes_is_tried_again_with_another_child(app: App, run: Run) -> None:

@@ -63,7 +63,7 @@ def deliver(s: Session, asked: Deliver) -> Delivered:
     row = s.load(asked.id)
     if row is None:
         return Delivered(reception=_bury(s, asked) if asked.tombstone else Reception.UNKNOWN)
-    if (before := requests.before(s, row, asked.request)) is not None:
+    if (before := requests.before(s, row, _once(asked))) is not None:
         return Delivered(reception=Reception.DELIVERED, wake=before.wake)
     if asked.kind == "ended":
         kin.mark_ended(s, row, asked)
@@ -76,13 +76,18 @@ def deliver(s: Session, asked: Deliver) -> Delivered:
     return Delivered(reception=Reception.DELIVERED, wake=wake, parcels=parcels, rows=rows)
 
 
+def _once(asked: Deliver) -> str:
+    """What is not to happen twice. A run takes its notices along: the next one can hear of the same end again."""
+    return f"{asked.request} {asked.run}" if asked.kind == "ended" else asked.request
+
+
 def _take_in(s: Session, row: Row, asked: Deliver) -> tuple[Row, Wake | None]:
     item = (row.x, row.inbox, s.now, asked.kind, asked.name, asked.payload)
     s.db.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?)", item)
     changed = saving.save(s, row, moves.received(row, asked, s.now), [_line(s, row, asked)])
     if row.owned:
         s.words.append((f"worker/{row.worker}", row.id))
-    return changed, requests.remember(s, row, changed, asked.request)
+    return changed, requests.remember(s, row, changed, _once(asked))
 
 
 def _line(s: Session, row: Row, asked: Deliver) -> AuditEntry:
