@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from runner.attributes import Attribute, attribute_texts
 from runner.calling import check_takes_one
 from runner.codec import resolve_hints
 from runner.context import Context
@@ -33,6 +34,8 @@ R = TypeVar("R")
 X = TypeVar("X", bound=Observable)
 
 WEEK_MS = 7 * 24 * 3600 * 1000
+#: Lines of an audit trail that may be kept.
+MAX_AUDIT = 100_000
 
 
 class _Register:
@@ -54,11 +57,12 @@ class App:
     """A registry and a namespace.
 
     ``App("shop")``: the name is the namespace that its executions, queues and keys live in; two apps of the
-    same name share them.
+    same name share them. ``audit``: the latest so many lines of each execution's audit trail are kept, 0: none.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, audit: int = 1_000) -> None:
         self.name = check_name(name, what="app name")
+        self.audit = _checked_audit(audit)
         self.errors: dict[str, type[BaseException]] = {}
         self.hooks = Hooks()
         self._workflows: dict[tuple[str, int], Workflow[Any, Any]] = {}
@@ -83,6 +87,7 @@ class App:
         timeout: Duration | None = None,
         max_attempts: int = 3,
         retry: Retry | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
         retention: Duration | None = None,
     ) -> _Register: ...
     def workflow(
@@ -97,6 +102,7 @@ class App:
         timeout: Duration | None = None,
         max_attempts: int = 3,
         retry: Retry | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
         retention: Duration | None = None,
     ) -> Any:
         """Register an ``async def`` that takes a Context and at most one input.
@@ -104,7 +110,8 @@ class App:
         ``name`` defaults to the function's. ``timeout`` bounds an execution from its start to its end.
         After an uncaught error the execution is attempted again, ``max_attempts`` times in all, with the
         pauses of ``retry``. ``signals``: a contract, others are refused; None: any.
-        ``retention`` (7 days): how long a finished execution is kept.
+        ``attributes``: what every execution begins with, to be found by. ``retention`` (7 days): how long a
+        finished execution is kept.
 
         Raises UsageError for a second workflow of the same name and version.
         """
@@ -120,6 +127,8 @@ class App:
                 "timeout_ms": None if timeout is None else to_ms(timeout, what="timeout"),
                 "max_attempts": max_attempts,
                 "retry": retry or Retry(),
+                "attributes": attribute_texts(attributes, what="attributes"),
+                "audit": self.audit,
                 "retention_ms": WEEK_MS if retention is None else to_ms(retention, what="retention"),
             },
         )
@@ -247,3 +256,9 @@ class App:
 
     def __repr__(self) -> str:
         return f"App({self.name!r}, {len(self._workflows)} workflows)"
+
+
+def _checked_audit(lines: int) -> int:
+    if not 0 <= lines <= MAX_AUDIT:
+        raise UsageError(f"App(audit={lines}): a number of lines from 0 (none) to {MAX_AUDIT:,}")
+    return lines

@@ -70,7 +70,8 @@ def make_start(
         delay_ms=0 if delay is None else to_ms(delay, what="delay"),
         at_ms=None if at is None else to_moment_ms(at, what="at"),
         retention_ms=workflow.retention_ms,
-        attributes=attribute_texts(attributes),
+        attributes=tuple(sorted({**dict(workflow.attributes), **dict(attribute_texts(attributes))}.items())),
+        audit=workflow.audit,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runner.attributes import attribute_texts
 from runner.codec import decode
 from runner.context import Context, Known
 from runner.core.replay import Replay
@@ -46,12 +47,19 @@ class Play:
         replay.replaying = bool(journal.entries or journal.deadlines or journal.steps)
         replay.record(journal.entries)
         self.drive(self._enter)
-        replay.check_left_over()
+        replay.check_left_over(undoing=self._execution.rollback)
+        self._forget_known_attributes()
         if self._execution.rollback:
             self._undo()
         elif replay.outcome is None and (changed := journal.contradicted(replay.open)) is not None:
             replay.fail(HistoryMismatch(changed))
         replay.replaying = False
+
+    def _forget_known_attributes(self) -> None:
+        """Those that the code has set before are stored, unless the turn that set them did not live to see it."""
+        for name, text in attribute_texts(self._execution.attributes):
+            if self.replay.attributes.get(name) == text:
+                del self.replay.attributes[name]
 
     def feed(self, entry: Entry) -> None:
         """Let one new entry enter."""

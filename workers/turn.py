@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from runner import audit
-from runner.clock import StoreClock, boot_ms
+from runner.clock import StoreClock, Ticks, boot_ms
 from runner.context import Known
 from runner.core.branches import Returned
 from runner.core.commands import Decision, Opened
@@ -48,8 +48,6 @@ from runner.workflow import Workflow
 
 log = Logger("runner.turn")
 
-#: A turn stays for a retry that is at most this far away, instead of suspending and being woken again.
-IN_PLACE_MS = 2_000
 #: A turn lets others onto the loop after this long, in ms.
 BREATH_MS = 50
 
@@ -65,6 +63,8 @@ class Parked(Exception):
 class Turn:
     """One turn of one execution: ``run`` it once.
 
+    ``in_place_ms``: it stays for a retry of a step that is at most so far away, instead of suspending and being woken
+    again. ``ticks``: the clock that measures how long ago the store told its time.
     ``told`` is given every answer to a commit: what it put into the outbox is to be sent on, what it added to the
     audit trail to be observed.
     """
@@ -79,6 +79,8 @@ class Turn:
         steps: StepRunner,
         errors: Mapping[str, type[BaseException]],
         lease_ms: int,
+        in_place_ms: int = 2_000,
+        ticks: Ticks = boot_ms,
         worker: str = "",
         known: Known = lambda _: None,
         told: Callable[[Committed], None] = lambda _: None,
@@ -90,10 +92,11 @@ class Turn:
         self._store = store
         self._errors = errors
         self._lease_ms = lease_ms
+        self._in_place_ms = in_place_ms
         self._worker = worker
         self._told = told
         self._journal = TurnJournal(history)
-        self._clock = StoreClock(history.now)
+        self._clock = StoreClock(history.now, ticks)
         self._looked_at = history.now  # the store's time of the last look at the inbox
         self._commits = 0
         self._awake = asyncio.Event()
@@ -276,7 +279,7 @@ class Turn:
         return replace(end, drop=drop)
 
     def _busy(self) -> bool:
-        within = self._journal.retries_within(IN_PLACE_MS, self._clock.now())
+        within = self._journal.retries_within(self._in_place_ms, self._clock.now())
         return bool(self._stepping.performing or within or self._stepping.startable())
 
     def _owes(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from runner.app import App
 from runner.broker import Broker, Consumer, Delivery
-from runner.clock import boot_ms
+from runner.clock import Ticks, boot_ms
 from runner.courier import Courier
 from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
 from runner.events import Aborting, Drained, Draining, Ready
@@ -41,11 +41,15 @@ LAST_WORDS_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life."""
+    """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life.
+
+    ``in_place_s``: a turn stays for a retry that is at most this far away, instead of suspending and being woken again.
+    """
 
     queues: tuple[str, ...] = ("default",)
     concurrency: int = 100
     lease_s: float = 10.0
+    in_place_s: float = 2.0
     grace_s: float = 30.0
     threads: int = 32
     build: str = ""
@@ -65,10 +69,20 @@ class WorkerOptions:
 class Worker:
     """One worker: ``async with Worker(...) as worker: await worker.drain()``.
 
-    It is taking deliveries from entering on; leaving drains it within ``grace_s``.
+    It is taking deliveries from entering on; leaving drains it within ``grace_s``. ``steps``: who calls the bodies of
+    steps; ``ticks``: the clock by which turns measure what has passed since the store told them its time.
     """
 
-    def __init__(self, app: App, store: Store, broker: Broker, options: WorkerOptions | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        store: Store,
+        broker: Broker,
+        options: WorkerOptions | None = None,
+        *,
+        steps: StepRunner | None = None,
+        ticks: Ticks = boot_ms,
+    ) -> None:
         self._app = app
         self._store = store
         self._broker = broker
@@ -76,7 +90,8 @@ class Worker:
         self._hooks = app.hooks
         self._courier = Courier(store, broker, app.hooks)
         self._subscriptions = Subscriptions(app.subscriptions(), broker)
-        self._steps = StepRunner(self.options.threads)
+        self._steps = steps or StepRunner(self.options.threads)
+        self._ticks = ticks
         self._slots = Slots(self.options.concurrency)
         self._turns: dict[str, Turn] = {}  # by execution id
         self._bodies: set[asyncio.Task[Wake | None]] = set()  # the turns, as tasks
@@ -226,6 +241,8 @@ class Worker:
             steps=self._steps,
             errors=self._app.errors,
             lease_ms=self.options.lease_ms,
+            in_place_ms=round(self.options.in_place_s * 1000),
+            ticks=self._ticks,
             worker=self.options.id,
             known=self._app.find,
             told=self._told,
@@ -327,6 +344,11 @@ class Worker:
             turn.renewed(lease, answer)
 
     # -- leaving ----------------------------------------------------------------------------------
+
+    def drop(self, execution_id: str) -> None:
+        """Give up an execution as if its lease were lost: its code is called no more, and nothing more is written."""
+        if execution_id in self._turns:
+            self._turns[execution_id].lose()
 
     async def drain(self) -> None:
         """Leave: no new deliveries, steps under way may end, the rest is handed back. At most ``grace_s``. Idempotent."""

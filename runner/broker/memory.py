@@ -97,6 +97,11 @@ class MemoryBroker:
         waiting = self._queues.get(queue)
         return None if waiting is None else len(waiting)
 
+    async def settled(self) -> None:
+        """Wait until everything that was handed out has been handled, and what was published meanwhile too."""
+        while handling := [task for consumer in self._consumers for task in consumer.handling]:
+            await asyncio.wait(handling)
+
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         return list(self._dead)[:limit]
 
@@ -163,7 +168,7 @@ class MemoryConsumer:
         self._prefetch = dict(prefetch)
         self._take = take
         self._held: dict[str, set[MemoryMessage]] = {queue: set() for queue in prefetch}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.handling: set[asyncio.Task[None]] = set()
         self._paused = False
         self._stopped = False
 
@@ -196,8 +201,8 @@ class MemoryConsumer:
         message = MemoryMessage(self._broker, self, queue, copy)
         self._held[queue].add(message)
         task = asyncio.get_running_loop().create_task(self._take(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.handling.add(task)
+        task.add_done_callback(self.handling.discard)
 
     def release(self, message: MemoryMessage) -> bool:
         """False when the consumer does not hold it any more: stopped, or settled before."""

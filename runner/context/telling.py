@@ -44,8 +44,7 @@ class Telling(Base):
         """Set what this execution can be found by, with the next commit. Values: text, numbers, bool."""
         self._place("ctx.set_attributes")
         texts = attribute_texts(values, what="ctx.set_attributes")
-        if not self._replay.replaying:
-            self._replay.attributes.update(texts)
+        self._replay.attributes.update(texts)
 
 
 def _nothing(_: object) -> None:

@@ -9,22 +9,26 @@ from runner.core.places import show
 from runner.records import Entry
 
 #: Entries that nothing has to ask for: questions without an await, marks of attempts.
-_UNASKED = ("patch", "attempt")
+UNASKED = frozenset({"patch", "attempt"})
+#: What an operator had undone, the code need not know of.
+UNDOING = UNASKED | {"rollback", "compensation"}
 _SHOWN = 3
 
 
-def left_over(entries: Iterable[Entry], open: Mapping[str, Opened], *, ended: bool) -> str | None:
+def left_over(
+    entries: Iterable[Entry], open: Mapping[str, Opened], *, ended: bool, unasked: frozenset[str] = UNASKED
+) -> str | None:
     """The difference between ``entries``, which nothing asked for, and what is asked instead; or None.
 
-    Only what this attempt recorded counts: an earlier one may have gone another way.
+    ``unasked``: the kinds that need not be asked for. Only what this attempt recorded counts: an earlier one may have gone another way.
     """
     entries = sorted(entries, key=lambda entry: entry.number)
     since = max((entry.number for entry in entries if entry.kind == "attempt"), default=0)
-    unasked = [entry for entry in entries if entry.number > since and entry.kind not in _UNASKED]
-    if not unasked:
+    missed = [entry for entry in entries if entry.number > since and entry.kind not in unasked]
+    if not missed:
         return None
-    recorded = ", ".join(f"{entry.kind} {entry.id!r}" for entry in unasked[:_SHOWN])
-    return f"recorded, and not asked for: {recorded}{_more(len(unasked))}; {_asked(open, ended=ended)}"
+    recorded = ", ".join(f"{entry.kind} {entry.id!r}" for entry in missed[:_SHOWN])
+    return f"recorded, and not asked for: {recorded}{_more(len(missed))}; {_asked(open, ended=ended)}"
 
 
 def _asked(open: Mapping[str, Opened], *, ended: bool) -> str:

@@ -30,7 +30,7 @@ from runner.core.commands import (
     WaitForEnd,
     WaitForSignal,
 )
-from runner.core.divergence import left_over
+from runner.core.divergence import UNASKED, UNDOING, left_over
 from runner.core.names import Names
 from runner.core.places import awaiting, innermost, raising, show
 from runner.core.tree import Tree, shielded
@@ -140,10 +140,12 @@ class Replay:
                 self.patches.append(entry_id)
         return self._patched[entry_id]
 
-    def check_left_over(self) -> None:
+    def check_left_over(self, *, undoing: bool = False) -> None:
         """After the whole journal was run: what the code never asked for means that it is not the code that recorded it."""
         never = [entry for entry in self._entries.values() if entry.id not in self._names]
-        difference = left_over(never, self.open, ended=self.outcome is not None)
+        difference = left_over(
+            never, self.open, ended=self.outcome is not None, unasked=UNDOING if undoing else UNASKED
+        )
         if difference is not None and not isinstance(self.outcome, Raised):
             self.outcome = None
             self.fail(HistoryMismatch(difference))

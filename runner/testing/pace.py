@@ -1,0 +1,89 @@
+"""The pace of a test: work off everything that is ready, then move time to what is due next.
+
+Nothing moves while there is anything to do, so no lease runs out, and the same test takes the same course each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from runner.broker.memory import MemoryBroker
+from runner.courier import Courier
+from runner.hooks import Hooks
+from runner.testing.clock import SkipClock
+from runner.testing.store import LIMIT, PARTITION, KitStore
+from runner.transactions import Wake
+
+
+class Pace:
+    """Moves one test's time, and with it what time brings."""
+
+    def __init__(self, store: KitStore, broker: MemoryBroker, clock: SkipClock, hooks: Hooks) -> None:
+        self._store = store
+        self._broker = broker
+        self._clock = clock
+        self._courier = Courier(store, broker, hooks)
+        self._hooks = hooks
+        self._dying: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()  # several may wait for results, and one moves time
+
+    async def settle(self) -> None:
+        """Wait until everything that is ready has been worked off; time does not move."""
+        refused = 0
+        while True:
+            await self._broker.settled()
+            if self._dying:
+                await asyncio.wait(self._dying)
+                continue
+            parcels = await self._store.relay(PARTITION, LIMIT)
+            if not parcels or refused:
+                break
+            refused = await self._courier.send(parcels)
+        await self._hooks.settle()
+
+    async def skip(self, limit_ms: int | None = None) -> bool:
+        """Move time to the next moment at which a timer is due; False when there is none, or none up to ``limit_ms``."""
+        async with self._turn:
+            await self.settle()
+            moment = (await self._store.next_due(PARTITION))["timers"]
+            if moment is None or (limit_ms is not None and moment > limit_ms):
+                return False
+            self._clock.skip_to(moment)
+            await self._fire()
+            return True
+
+    async def advance(self, ms: int) -> None:
+        """Move time on by ``ms``, and do on the way all that is due, each thing at its time."""
+        until = self._clock() + ms
+        while await self.skip(until):
+            pass
+        self._clock.skip_to(until)
+        await self._store.purge(PARTITION, LIMIT)
+        await self.settle()
+
+    async def publish(self, wakes: Sequence[Wake | None]) -> None:
+        await self._broker.publish_many([(wake.queue, wake.hint) for wake in wakes if wake is not None])
+
+    def reclaim(self, execution_id: str) -> None:
+        """Its worker has died: its lease ends, and another worker takes it."""
+        task = asyncio.create_task(self._reclaim(execution_id), name=f"reclaim {execution_id}")
+        self._dying.add(task)
+        task.add_done_callback(self._dying.discard)
+
+    async def _reclaim(self, execution_id: str) -> None:
+        await self.publish((await self._store.take_away(execution_id)).wakes)
+
+    async def _fire(self) -> None:
+        woken = await self._store.due(PARTITION, LIMIT)
+        for wake in woken.wakes:
+            await self._outlast(wake, woken.now)
+        await self.publish(woken.wakes)
+        await self.settle()
+
+    async def _outlast(self, wake: Wake, now: int) -> None:
+        """In the very millisecond of its deadline a signal would still beat the timeout: it has to be over."""
+        history = await self._store.read(wake.id)
+        waits = history.waits if history is not None else ()
+        if any(wait.deadline == now and wait.kind in ("signal", "ended") for wait in waits):
+            self._clock.skip_to(now + 1)

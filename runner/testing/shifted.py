@@ -1,0 +1,124 @@
+"""Another time of day, for as long as a replay takes: what reads the clock shows itself by reading another one.
+
+Only what the program's own modules see is changed, and ``datetime`` and ``time`` themselves; nothing installed, and
+nothing of Runner's.
+"""
+
+from __future__ import annotations
+
+import datetime as datetimes
+import sys
+import time as times
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+#: So far that every part of a date and a time is another one.
+SHIFT = datetimes.timedelta(days=400, hours=7, minutes=13, seconds=29)
+
+_Globals = dict[str, Any]
+
+
+class _Like(type):
+    """A stand-in for a class, whose instances are that class's own."""
+
+    real: type
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.real)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.real)
+
+
+@contextmanager
+def shifted(*more: _Globals, direction: int = 1) -> Generator[None]:
+    """Everything that reads the clock reads a later one (``direction`` -1: an earlier one).
+
+    ``more``: globals of functions whose module is gone.
+    """
+    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(), *more])
+    try:
+        yield
+    finally:
+        for names, name, original in reversed(changed):
+            names[name] = original
+
+
+def _stand_ins(shift: datetimes.timedelta) -> dict[int, Any]:
+    """What stands in for each thing that tells the time, by its identity."""
+    shift_s = shift.total_seconds()
+    real_time, real_time_ns = times.time, times.time_ns
+
+    def of(original: Callable[[float], Any]) -> Callable[..., Any]:
+        return lambda seconds=None: original(real_time() + shift_s if seconds is None else seconds)
+
+    made: list[tuple[Any, Any]] = [
+        (datetimes.datetime, _datetime(shift)),
+        (datetimes.date, _date(shift)),
+        (real_time, lambda: real_time() + shift_s),
+        (real_time_ns, lambda: real_time_ns() + round(shift_s * 1e9)),
+        (times.localtime, of(times.localtime)),
+        (times.gmtime, of(times.gmtime)),
+        (times.ctime, of(times.ctime)),
+    ]
+    return {id(original): stand_in for original, stand_in in made}
+
+
+def _datetime(shift: datetimes.timedelta) -> type:
+    class Datetime(datetimes.datetime, metaclass=_Like):
+        real = datetimes.datetime
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            return cls.real(*args, **kwargs)
+
+        @classmethod
+        def now(cls, tz: datetimes.tzinfo | None = None) -> Any:
+            return cls.real.now(tz) + shift
+
+        @classmethod
+        def today(cls) -> Any:
+            return cls.real.today() + shift
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return cls.real.now(datetimes.UTC).replace(tzinfo=None) + shift
+
+    return Datetime
+
+
+def _date(shift: datetimes.timedelta) -> type:
+    class Date(datetimes.date, metaclass=_Like):
+        real = datetimes.date
+        today_at = datetimes.datetime.today
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            return cls.real(*args, **kwargs)
+
+        @classmethod
+        def today(cls) -> Any:
+            return (cls.today_at() + shift).date()
+
+    return Date
+
+
+def _replaced(stand_ins: dict[int, Any], everywhere: Iterable[_Globals]) -> list[tuple[_Globals, str, Any]]:
+    changed: list[tuple[_Globals, str, Any]] = []
+    for names in everywhere:
+        for name, value in list(names.items()):
+            if id(value) in stand_ins:
+                changed.append((names, name, value))
+                names[name] = stand_ins[id(value)]
+    return changed
+
+
+def _programs() -> list[_Globals]:
+    """The names of ``datetime``, ``time`` and the program's own modules."""
+    own = [vars(module) for name, module in list(sys.modules.items()) if _is_the_programs(name, module)]
+    return [vars(datetimes), vars(times), *own]
+
+
+def _is_the_programs(name: str, module: Any) -> bool:
+    top = name.partition(".")[0]
+    file = getattr(module, "__file__", None) or ""
+    return top != "runner" and top not in sys.stdlib_module_names and "-packages" not in file
