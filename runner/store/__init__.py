@@ -32,6 +32,7 @@ from runner.records import (
     History,
     Leadership,
     Page,
+    Schedule,
     WorkerInfo,
 )
 from runner.transactions import (
@@ -39,6 +40,7 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    DueSchedules,
     Follow,
     Lease,
     Operate,
@@ -292,6 +294,38 @@ class Store(Protocol):
         """Forget a worker that leaves in good order."""
         ...
 
+    # -- schedules: namespace-wide -----------------------------------------------------------------
+
+    async def schedule(self, id: str) -> Schedule | None:
+        """The schedule as it is now."""
+        ...
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
+        """Compare and set, each on its own, one round trip for all: stored where its ``revision`` is exactly one above the
+        kept one's (1: there must be none). False: somebody else was faster, read it again.
+
+        This one comparison is what makes every tick decided once: a decision is a change like any other. Schedulers that
+        sleep until a later moment are told on ``schedules`` when one is due earlier.
+        A repeat of what was stored (the same content) answers True.
+        """
+        ...
+
+    async def drop_schedule(self, id: str, revision: int) -> bool:
+        """Remove it, where it is of this revision (also True when it is not there)."""
+        ...
+
+    async def due_schedules(self, limit: int) -> DueSchedules:
+        """Those whose ``due_at`` has come, the longest due first, without writing; and when the next one is due."""
+        ...
+
+    async def stir_schedule(self, id: str) -> None:
+        """Have it looked at now: an execution of it has ended. No effect on its content, nor on one that is not there."""
+        ...
+
+    async def schedules(self, limit: int, after: str = "") -> list[Schedule]:
+        """By id, those behind ``after``."""
+        ...
+
     # -- reading ----------------------------------------------------------------------------------
 
     async def read(self, id: str) -> History | None:
@@ -330,6 +364,7 @@ class Store(Protocol):
 
         ``ended/<execution id>``: the new status. ``worker/<worker id>``: the id of an owned execution
         that has news. ``timers``: the partition whose earliest timer moved forward. ``leader``: the
-        seat is free. ``workers``: a worker registered that was not there before.
+        seat is free. ``workers``: a worker registered that was not there before. ``schedules``: one is due earlier than
+        any was.
         """
         ...
