@@ -324,6 +324,16 @@ async def test_an_owner_that_waits_for_a_pause_loses_its_lease(store: Store) -> 
     assert wait.deadline <= await store.now()
 
 
+async def test_where_nothing_pauses_nothing_is_hurried(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(opens=[a_sleep(after_ms=60_000)])
+    answer = await operate(store, Action.HURRY, hurry=("never-there",))
+    assert (answer.verdict, answer.status, answer.wake) == (Verdict.DONE, Status.RUNNING, None)
+    assert (await turn.commit(end=Suspend())).released, "it has kept its lease"
+    assert (await operate(store, Action.HURRY)).wake is None
+    assert await index(store, "ready") is None
+
+
 # -- force fail -----------------------------------------------------------------------------------
 
 
