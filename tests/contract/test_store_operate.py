@@ -213,6 +213,8 @@ async def test_a_rollback_reopens_what_left_something_undone(store: Store, end: 
     turn = await claim(store)
     assert turn.history.execution.rollback
     assert (await turn.commit(end=Fail(error=b"e"))).status is Status.FAILED
+    await operate(store, Action.RETRY)
+    assert not (await record(store)).rollback, "a retry is a whole one"
 
 
 # -- record ---------------------------------------------------------------------------------------
