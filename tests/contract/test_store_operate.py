@@ -179,6 +179,17 @@ async def test_crashes_are_counted_anew_by_an_opening(store: Store, elapse: Elap
     assert (await record(store)).crashes == 0
 
 
+async def test_a_retry_forgives_the_crashes(store: Store, elapse: Elapse) -> None:
+    await begin(store, lease_ms=1)
+    await elapse(2)
+    await store.reap(part(store), 10, [])
+    turn = await claim(store)
+    await turn.commit(end=Fail(error=b"e"))
+    assert (await record(store)).crashes == 1
+    await operate(store, Action.RETRY)
+    assert (await record(store)).crashes == 0
+
+
 async def test_each_opening_tells_its_end(store: Store) -> None:
     await start(store, a_start(parent="p-1", parent_run=1))
     turn = await claim(store)
