@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
-from runner import App, Client, Context, Execution, Handle, Outcome, Signal, Status, TimedOut, Workflow
+from runner import App, Client, Context, Event, Execution, Handle, Outcome, Signal, Status, TimedOut, Workflow, events
 
 app = App("shop")
 
@@ -23,6 +23,7 @@ class Approval:
 
 
 approved = Signal[Approval]("approved")
+shipped = Event[Order]("order.shipped")
 
 
 @app.step
@@ -68,9 +69,30 @@ async def produce(client: Client) -> None:
     assert_type(await client.start_and_wait(ship, Order("2")), Outcome[bool])
 
 
+@app.on(shipped)
+async def mail(order: Order) -> None:
+    assert_type(order.id, str)
+
+
+@app.on(shipped, name="books")
+def book(order: Order) -> None: ...
+
+
+@app.on(events.StepCompleted)
+async def count(event: events.StepCompleted) -> None:
+    assert_type(event.duration_ms, int)
+
+
+app.on(events.WorkerEvent)(print)
+app.on(shipped)(charge)
+
+
 async def embedded() -> None:
     async with app.embedded() as client:
         assert_type(client, Client)
+
+
+def deaf(order: Approval) -> None: ...
 
 
 async def refused(ctx: Context, client: Client, order: Order) -> None:
@@ -82,3 +104,5 @@ async def refused(ctx: Context, client: Client, order: Order) -> None:
     await handle.signal(approved, "me")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     approval = await ctx.wait_for_signal(approved, timeout=1)
     print(approval.by)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+    app.on(shipped)(deaf)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.on(events.StepCompleted)(deaf)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
