@@ -76,7 +76,7 @@ def _datetime(shift: dt.timedelta) -> type:
 
         @classmethod
         def today(cls) -> Any:
-            return real.today() + shift
+            return real.now() + shift  # noqa: DTZ005 - as today() does
 
         @classmethod
         def utcnow(cls) -> Any:
@@ -86,7 +86,7 @@ def _datetime(shift: dt.timedelta) -> type:
 
 
 def _date(shift: dt.timedelta) -> type:
-    real, today = dt.date, dt.datetime.today
+    real, now = dt.date, dt.datetime.now
 
     class Date(real, metaclass=_Like):  # type: ignore[valid-type, misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -94,7 +94,7 @@ def _date(shift: dt.timedelta) -> type:
 
         @classmethod
         def today(cls) -> Any:
-            return (today() + shift).date()
+            return (now() + shift).date()
 
     return Date
 
