@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 #: So far that every part of a date and a time is another one.
@@ -35,7 +36,7 @@ def shifted(*more: _Globals, direction: int = 1) -> Generator[None]:
 
     ``more``: globals of functions whose module is gone.
     """
-    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(), *more])
+    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(len(sys.modules)), *more])
     try:
         yield
     finally:
@@ -109,8 +110,9 @@ def _replaced(stand_ins: dict[int, Any], everywhere: Iterable[_Globals]) -> list
     return changed
 
 
-def _programs() -> list[_Globals]:
-    """The names of ``datetime``, ``time`` and the program's own modules."""
+@lru_cache(1)
+def _programs(_modules: int) -> list[_Globals]:
+    """The names of ``datetime``, ``time`` and the program's own modules: looked for anew when more are loaded."""
     own = [module for name, module in list(sys.modules.items()) if _is_the_programs(name, module)]
     modules: list[Any] = [dt, time, *own]
     return [vars(module) for module in modules]
