@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
-<<<<<<< HEAD
-from runner import App, Client, Context, Event, Execution, Handle, Outcome, Signal, Status, TimedOut, Workflow, events
-=======
 from runner import (
     App,
     Case,
@@ -28,8 +25,8 @@ from runner import (
     SyncHandle,
     TimedOut,
     Workflow,
+    events,
 )
->>>>>>> describe
 
 app = App("shop")
 
@@ -45,9 +42,7 @@ class Approval:
 
 
 approved = Signal[Approval]("approved")
-<<<<<<< HEAD
-shipped = Event[Order]("order.shipped")
-=======
+parcelled = Event[Order]("order.shipped")
 shipped = Event[Approval]("shipped")
 
 
@@ -63,7 +58,6 @@ class Mirror:
 
 codec: PayloadCodec = Mirror()
 sealed = App("sealed", payload_codec=Mirror())
->>>>>>> describe
 
 
 @app.step
@@ -162,12 +156,12 @@ def produce_in_a_thread(client: SyncClient) -> None:
     assert_type(client.describe(ship, Order("1")), Flow)
 
 
-@app.on(shipped)
+@app.on(parcelled)
 async def mail(order: Order) -> None:
     assert_type(order.id, str)
 
 
-@app.on(shipped, name="books")
+@app.on(parcelled, name="books")
 def book(order: Order) -> None: ...
 
 
@@ -177,7 +171,7 @@ async def count(event: events.StepCompleted) -> None:
 
 
 app.on(events.WorkerEvent)(print)
-app.on(shipped)(charge)
+app.on(parcelled)(charge)
 
 
 async def embedded() -> None:
@@ -185,16 +179,10 @@ async def embedded() -> None:
         assert_type(client, Client)
 
 
-<<<<<<< HEAD
 def deaf(order: Approval) -> None: ...
 
 
-async def refused(ctx: Context, client: Client, order: Order) -> None:
-    await ctx.step("charge", charge, 1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await ctx.step("charge", charge)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-=======
 async def refused_by_a_client(client: Client, sync: SyncClient, order: Order) -> None:
->>>>>>> describe
     await client.start(ship, "1")  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
     await client.start(ship)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     await client.start(tick, order)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -232,11 +220,8 @@ async def refused_by_a_context(ctx: Context, order: Order) -> None:
     await ctx.switch("size", order, [Case("small", 1, lambda: ctx.sleep(1))])  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     await ctx.sleep("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     approval = await ctx.wait_for_signal(approved, timeout=1)
-<<<<<<< HEAD
-    print(approval.by)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
-    app.on(shipped)(deaf)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.on(parcelled)(deaf)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     app.on(events.StepCompleted)(deaf)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-=======
     print(approval.by)  # type: ignore[union-attr]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportAttributeAccessIssue]
     match await ctx.wait_for_signal(approved, timeout=1):  # type: ignore[exhaustive-match]  # pyright: ignore[reportMatchNotExhaustive]
         case Approval(by=who):
@@ -249,4 +234,3 @@ async def hear_text(approval: str) -> None: ...
 
 @app.workflow()  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType, reportUntypedFunctionDecorator]
 async def without_a_context(order: Order) -> None: ...
->>>>>>> describe
