@@ -13,6 +13,7 @@ from runner.errors import Overloaded, StoreClosed, StoreConflict, StoreUnavailab
 from runner.records import Filter, Status
 from runner.store.sqlite import SqliteStore
 from runner.store.sqlite.session import Session
+from runner.store.sqlite.store import PORTION
 from runner.transactions import (
     Lease,
     Reception,
@@ -219,6 +220,20 @@ async def test_memory_leaves_the_loop_to_others() -> None:
         await store.now()
     task.cancel()
     assert turns >= 19
+    await store.close()
+
+
+async def test_a_big_batch_of_starts_leaves_the_loop_to_others() -> None:
+    store = await opened(None)
+    batch = asyncio.create_task(store.start([a_start(f"b-{number}") for number in range(5 * PORTION + 1)]))
+    await asyncio.sleep(0)
+    signs = 0
+    while not batch.done():
+        signs += 1
+        await asyncio.sleep(0)
+    assert signs > 5, "between any two portions"
+    assert all(one.new for one in await batch)
+    assert [one.wake.id for one in await batch if one.wake] == [f"b-{number}" for number in range(5 * PORTION + 1)]
     await store.close()
 
 

@@ -52,6 +52,9 @@ from runner.transactions import (
 log = Logger("runner.store")
 T = TypeVar("T")
 
+#: Executions that one operation starts: some milliseconds, which are the event loop's when the store is in memory.
+PORTION = 100
+
 
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
@@ -109,9 +112,11 @@ class SqliteStore:
     # -- executions -------------------------------------------------------------------------------
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
-        # Children are running work: what was begun must be able to end.
-        do = self._do if all(one.parent for one in starts) else self._new_work
-        return await do(partial(arrivals.start, starts=tuple(starts), partitions=self.partitions))
+        # Each is on its own, so a big batch need not keep everybody else waiting: one portion after the other.
+        answers: list[Started] = []
+        for at in range(0, len(starts), PORTION):
+            answers += await self._start(tuple(starts[at : at + PORTION]))
+        return answers
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms))
@@ -200,6 +205,11 @@ class SqliteStore:
         return self._topics.listen(topic)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    async def _start(self, starts: tuple[Start, ...]) -> list[Started]:
+        # Children are running work: what was begun must be able to end.
+        do = self._do if all(one.parent for one in starts) else self._new_work
+        return await do(partial(arrivals.start, starts=starts, partitions=self.partitions))
 
     async def _do(self, operation: Callable[[Session], T]) -> T:
         return await self._opened().answer(operation)
