@@ -69,6 +69,11 @@ def partition_of(execution_id: str, partitions: int) -> int:
     return crc32(execution_id.encode()) % partitions
 
 
+def is_child(start: Start) -> bool:
+    """An execution started it, which is running work; what a schedule starts is new work."""
+    return bool(start.parent) and not start.parent.startswith("@")
+
+
 class Subscription(Protocol):
     """A stream of short words about one topic. A latency hint only: words can be lost, never rely on one."""
 
@@ -127,7 +132,7 @@ class Store(Protocol):
         timer stands at the deadline too. ``entries`` become its journal. ``parent`` hears of its end: also when
         the id was there before, under another request; when that one has ended already, the notice is
         put into the outbox here. Where a cancel's tombstone lies, the execution is created and ended as
-        cancelled. Raises Overloaded when the store is full (one with a parent is running work, and never refused).
+        cancelled. Raises Overloaded when the store is full (a child is running work, and never refused: ``is_child``).
         """
         ...
 
@@ -302,7 +307,8 @@ class Store(Protocol):
 
     async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
         """Compare and set, each on its own, one round trip for all: stored where its ``revision`` is exactly one above the
-        kept one's (1: there must be none). False: somebody else was faster, read it again.
+        kept one's (1: there must be none), and both were made at the same ``created_at``: what was removed and made anew is
+        another schedule, whatever its revision. False: somebody else was faster, read it again.
 
         This one comparison is what makes every tick decided once: a decision is a change like any other. Schedulers that
         sleep until a later moment are told on ``schedules`` when one is due earlier.
