@@ -224,7 +224,8 @@ def _earliest(ticks: Iterable[int | None]) -> int | None:
 
 def _readings(wall: datetime) -> tuple[int, int]:
     """The two moments that a time on the clock can mean: the same but near a change. Of one that is passed over the
-    first is the later (PEP 495): each is counted with the offset of the other side."""
+    first is the later (PEP 495): each is counted with the offset of the other side.
+    """
     return _moment(wall.replace(fold=0)), _moment(wall.replace(fold=1))
 
 
