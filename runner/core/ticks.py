@@ -5,7 +5,7 @@ pending decision carries it out and writes ``done`` (or ``failed``, and it is tr
 their order, and ``grid_from`` never goes back.
 
 How late a tick is decides whether it runs: late by at most ``all_within_ms`` it does; older ones collapse by ``then``; those
-beyond ``window_ms`` (never less than ``all_within_ms``) are passed over. ``start_at`` and ``end_at`` are both included.
+beyond ``window_ms`` (never less than ``all_within_ms``) are passed over.
 Under ``allow`` the executions that run are not kept in ``running``: after a change to another policy they are not waited for.
 """
 
@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
-from runner.core.cadence import Cron, Interval
+from runner.core.grid import cadence_of, execution_id, fire_at, since, tick_after
 from runner.records import Overlap, Pending, Schedule
 
 #: A buffered tick is started when what runs has ended, which the schedule is told. Should that word be lost, it looks itself.
@@ -26,7 +24,6 @@ RETRY_FIRST_MS, RETRY_LAST_MS = 1_000, 60_000
 
 START, SKIP, BUFFER = "start", "skip", "buffer"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What a caller defines; the rest is what became of it. The input is compared by its digest: sealed twice, it differs.
 _DEFINITION = (
     "workflow",
@@ -51,50 +48,6 @@ _DEFINITION = (
 )
 #: What the moments of its ticks depend on.
 _CADENCE = ("cron", "interval_ms", "timezone", "start_at")
-
-
-def cadence_of(schedule: Schedule) -> Cron | Interval:
-    """The grid of its ticks; that of an interval is anchored at ``start_at``, else at its creation."""
-    if schedule.cron:
-        return Cron(schedule.cron, schedule.timezone)
-    return Interval(schedule.interval_ms, schedule.created_at if schedule.start_at is None else schedule.start_at)
-
-
-def execution_id(schedule_id: str, tick: int) -> str:
-    """Of the execution that the tick starts: ``report@20270313T140000Z``, with ``.250`` before the Z where there are any
-    milliseconds. 17 to 21 characters longer than the schedule's own id.
-    """
-    moment = _EPOCH + timedelta(milliseconds=tick)
-    fraction = f".{tick % 1000:03}" if tick % 1000 else ""
-    return f"{schedule_id}@{moment:%Y%m%dT%H%M%S}{fraction}Z"
-
-
-def fire_at(schedule: Schedule, tick: int) -> int:
-    """When a tick is due: its moment and a delay that depends on schedule and tick alone, up to ``jitter_ms``, and less
-    than up to the next tick: jitter never changes their order.
-    """
-    if not schedule.jitter_ms:
-        return tick
-    following = cadence_of(schedule).next_after(tick)
-    longest = schedule.jitter_ms if following is None else min(schedule.jitter_ms, following - tick - 1)
-    digest = sha256(f"{schedule.id}@{tick}".encode()).digest()
-    return tick + int.from_bytes(digest[:8], "big") % (longest + 1)
-
-
-def next_fires(schedule: Schedule, count: int, now: int) -> list[int]:
-    """The next moments, at most ``count``, at which ticks will be due after ``now``; none while it is paused."""
-    if schedule.paused:
-        return []
-    left = count if schedule.max_runs is None else min(count, schedule.max_runs - schedule.runs)
-    fires: list[int] = []
-    # A tick before now may be due after now: its jitter is not over.
-    tick = _tick_after(schedule, max(_since(schedule), now - schedule.jitter_ms))
-    while tick is not None and len(fires) < left:
-        fire = fire_at(schedule, tick)
-        if fire > now:
-            fires.append(fire)
-        tick = _tick_after(schedule, tick)
-    return fires
 
 
 # -- the life of a tick -------------------------------------------------------------------------------
@@ -194,21 +147,15 @@ def paused(schedule: Schedule, note: str, now: int) -> Schedule | None:
     """
     if schedule.paused and schedule.note == note:
         return None
-    return _armed(
-        replace(schedule, revision=schedule.revision + 1, paused=True, note=note, updated_at=now),
-        now,
-    )
+    return _armed(replace(schedule, revision=schedule.revision + 1, paused=True, note=note, updated_at=now), now)
 
 
 def resumed(schedule: Schedule, now: int) -> Schedule | None:
     """It waits for its next regular tick: those during the pause are gone. None when it is not paused."""
     if not schedule.paused:
         return None
-    grid_from = max(schedule.grid_from, now)
-    return _armed(
-        replace(schedule, revision=schedule.revision + 1, paused=False, note="", grid_from=grid_from, updated_at=now),
-        now,
-    )
+    going = replace(schedule, revision=schedule.revision + 1, paused=False, note="", updated_at=now)
+    return _armed(replace(going, grid_from=max(going.grid_from, now)), now)
 
 
 # -- which tick ---------------------------------------------------------------------------------------
@@ -224,13 +171,13 @@ class _Choice:
 
 
 def _choose(schedule: Schedule, now: int) -> _Choice | None:
-    first = _due_tick(schedule, _since(schedule), now)
+    first = _due_tick(schedule, since(schedule), now)
     if first is None:
         return None
     floor = _passed_over(schedule, first, now)
     if floor is None:
         return _Choice(first)
-    passed = cadence_of(schedule).count_between(_since(schedule), floor)
+    passed = cadence_of(schedule).count_between(since(schedule), floor)
     tick = _due_tick(schedule, floor, now)
     return _Choice(floor, late=True, passed=passed - 1) if tick is None else _Choice(tick, passed=passed)
 
@@ -258,18 +205,8 @@ def _last_due_before(schedule: Schedule, first: int, limit: int) -> int | None:
 
 
 def _due_tick(schedule: Schedule, after: int, now: int) -> int | None:
-    tick = _tick_after(schedule, after)
+    tick = tick_after(schedule, after)
     return tick if tick is not None and fire_at(schedule, tick) <= now else None
-
-
-def _tick_after(schedule: Schedule, moment: int) -> int | None:
-    tick = cadence_of(schedule).next_after(moment)
-    return tick if tick is not None and (schedule.end_at is None or tick <= schedule.end_at) else None
-
-
-def _since(schedule: Schedule) -> int:
-    """The moment after which its ticks are still to be decided."""
-    return schedule.grid_from if schedule.start_at is None else max(schedule.grid_from, schedule.start_at - 1)
 
 
 # -- what becomes of it -------------------------------------------------------------------------------
@@ -317,7 +254,7 @@ def _due_at(schedule: Schedule, now: int) -> int | None:
         return now + _pause_ms(schedule.failures)
     if _is_over(schedule):
         return None
-    tick = _tick_after(schedule, _since(schedule))
+    tick = tick_after(schedule, since(schedule))
     moments = [] if tick is None else [fire_at(schedule, tick)]
     if schedule.buffered is not None:
         moments.append(now + LOOK_MS if schedule.running else now)
