@@ -88,16 +88,11 @@ class Cron:
     def last_between(self, after: int, until: int) -> int | None:
         """Found by ``next_after`` alone, looking back twice as far each time and then closing in: one rule, both ways."""
         back = _MINUTE_MS
-        while (last := self._tick_between(until - back, until)) is None:
+        while (tick := self._tick_between(max(after, until - back), until)) is None:
             if until - back <= after:
                 return None
             back *= 2
-        low, high = last, until
-        while high - low > 1:
-            middle = (low + high) // 2
-            tick = self._tick_between(middle, until)
-            low, high = (low, middle) if tick is None else (tick, high)
-        return low if low > after else None
+        return self._close_in(tick, until)
 
     def count_between(self, after: int, until: int) -> int:
         count = 0
@@ -105,35 +100,42 @@ class Cron:
             after, count = tick, count + 1
         return count
 
-    @property
-    def _repeats(self) -> bool:
-        minute, hour, *_ = five_fields(self.expression)
-        return "*" in minute + hour
+    def _close_in(self, tick: int, until: int) -> int:
+        """The last tick that is not later than ``until``, of which ``tick`` is one."""
+        high = until
+        while high - tick > 1:
+            middle = (tick + high) // 2
+            later = self._tick_between(middle, until)
+            tick, high = (tick, middle) if later is None else (later, high)
+        return tick
 
     def _tick_between(self, after: int, until: int) -> int | None:
+        if until <= after:
+            return None
         tick = self.next_after(after)
         return tick if tick is not None and tick <= until else None
 
     def _first(self, start: datetime, moment: int) -> int | None:
         """The first tick later than ``moment`` whose time on the clock is later than that of ``start``."""
-        wall: datetime | None = start
-        while (wall := _next_wall(self.expression, wall)) is not None:
-            at, wall = self._when(wall, moment)
-            if at is not None:
-                return at
+        wall = _next_wall(self.expression, start)
+        while wall is not None:
+            tick = next((at for at in self._ticks(wall) if at > moment), None)
+            if tick is not None:
+                return tick
+            wall = _next_wall(self.expression, _past_gap(wall))
         return None
 
-    def _when(self, wall: datetime, moment: int) -> tuple[int | None, datetime]:
-        """When the clocks show ``wall``, if that is a tick later than ``moment``; and the time to go on from, if not."""
+    def _ticks(self, wall: datetime) -> tuple[int, ...]:
+        """The ticks that a time on the clock stands for, early to late."""
         first, second = _readings(wall)
         if first > second:  # the clocks pass over it
-            end = _change(second, first, wall.tzinfo)
-            if not self._repeats:
-                return (end if end > moment else None), wall
-            return None, _clock(end, wall.tzinfo) - _MINUTE
-        if first > moment:
-            return first, wall
-        return (second if self._repeats and second > moment else None), wall
+            return () if self._repeats else (_change(second, first, wall.tzinfo),)
+        return (first, second) if self._repeats else (first,)
+
+    @property
+    def _repeats(self) -> bool:
+        minute, hour, *_ = five_fields(self.expression)
+        return "*" in minute + hour
 
 
 def parse_cadence(
@@ -187,15 +189,15 @@ def _known_zone(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _pattern(expression: str) -> croniter:
-    """Parsed once: reading an expression takes as long as using it.
+def _pattern(expression: str) -> croniter[datetime]:
+    """Parsed once: to read an expression takes as long as to use it.
 
-    A step, a week day and a day of month are combined as Debian's cron does (``implement_cron_bug``).
+    ``implement_cron_bug`` is what combines day of month and day of week as Debian's cron does.
     """
     from croniter import croniter  # noqa: PLC0415 - a tenth of a second, which only those who have schedules wait for
 
     text = " ".join(five_fields(expression))
-    return croniter(text, 0, ret_type=datetime, implement_cron_bug=True)
+    return croniter(text, _EPOCH, ret_type=datetime, implement_cron_bug=True)
 
 
 def _next_wall(expression: str, wall: datetime) -> datetime | None:
@@ -204,7 +206,7 @@ def _next_wall(expression: str, wall: datetime) -> datetime | None:
 
     pattern = copy(_pattern(expression))  # it keeps where it stands, and other threads read it too
     try:
-        found: datetime = pattern.get_next(datetime, start_time=wall.replace(tzinfo=None, second=0, microsecond=0))
+        found = pattern.get_next(datetime, start_time=wall.replace(tzinfo=None, second=0, microsecond=0))
     except CroniterBadDateError:
         return None
     return found.replace(tzinfo=wall.tzinfo)
@@ -218,13 +220,20 @@ def _passes(here: datetime) -> list[datetime]:
     return [here, _clock(_change(first, second, here.tzinfo), here.tzinfo) - _MINUTE]
 
 
+def _past_gap(wall: datetime) -> datetime:
+    """Where to go on looking: a time that the clocks pass over is followed by the one that they show then."""
+    first, second = _readings(wall)
+    return wall if first <= second else _clock(_change(second, first, wall.tzinfo), wall.tzinfo) - _MINUTE
+
+
 def _earliest(ticks: Iterable[int | None]) -> int | None:
     return min((tick for tick in ticks if tick is not None), default=None)
 
 
 def _readings(wall: datetime) -> tuple[int, int]:
     """The two moments that a time on the clock can mean: the same but near a change. Of one that is passed over the
-    first is the later (PEP 495): each is counted with the offset of the other side."""
+    first is the later (PEP 495): each is counted with the offset of the other side.
+    """
     return _moment(wall.replace(fold=0)), _moment(wall.replace(fold=1))
 
 

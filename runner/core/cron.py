@@ -57,7 +57,7 @@ def _shape(fields: tuple[str, ...]) -> str:
         return f"no such macro; there are {', '.join(MACROS)}"
     if len(fields) != 5:
         cure = "; for seconds use interval=" if len(fields) == 6 else ""
-        return f"{len(fields)} fields, five are needed ({', '.join(_FIELDS)}){cure}"
+        return f"{len(fields)} field(s), five are needed ({', '.join(_FIELDS)}){cure}"
     return ""
 
 
