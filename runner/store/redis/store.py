@@ -5,11 +5,10 @@ The scripts in ``lua/`` hold the protocol; this file only says which one answers
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
+from runner.answers import all_answers
 from runner.errors import ConfigError, Overloaded
 from runner.log import Logger
 from runner.records import (
@@ -58,8 +57,6 @@ TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 #: Most a script does in one call: longer ones would hold up everybody else.
 MAX_LIMIT = 200
 
-T = TypeVar("T")
-
 
 class RedisStore:
     """``runner.store.Store`` on one Redis primary.
@@ -104,7 +101,7 @@ class RedisStore:
     # -- executions -------------------------------------------------------------------------------
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
-        return await _all(self._start(start) for start in starts)
+        return await all_answers(self._start(start) for start in starts)
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms)
@@ -204,7 +201,7 @@ class RedisStore:
         return timetable.kept(await self._pipeline.command("HGET", f"{self._keys.wide}schedules", id))
 
     async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
-        return await _all(self._put_schedule(one) for one in schedules)
+        return await all_answers(self._put_schedule(one) for one in schedules)
 
     async def drop_schedule(self, id: str, revision: int) -> bool:
         return bool(await self._pipeline.run(scripts().drop_schedule, self._keys.wide, id, revision))
@@ -295,15 +292,6 @@ class RedisStore:
                 policy=policy,
                 cure="set maxmemory-policy to noeviction: any other deletes executions when memory is short",
             )
-
-
-async def _all(asked: Iterable[Coroutine[None, None, T]]) -> list[T]:
-    """All at once, in order. The first error is raised when the last has been answered: nothing runs on unseen."""
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
 def _bounded(limit: int) -> int:
