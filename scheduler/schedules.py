@@ -51,7 +51,7 @@ class Schedules:
         """Until cancelled. ``words``: tell of schedules that are due earlier than was known."""
         while True:
             try:
-                await words.next(await self._round())
+                await words.next(await self.round())
             except InfrastructureError as error:
                 log.warning("schedules.store_unavailable", error=str(error))
                 await asyncio.sleep(AWAY_S)
@@ -60,7 +60,7 @@ class Schedules:
                 log.exception("schedules.round_failed")
                 await asyncio.sleep(AWAY_S)
 
-    async def _round(self) -> float:
+    async def round(self) -> float:
         """Work off what is due; returns for how many seconds there is nothing to do."""
         due = await self._store.due_schedules(LIMIT)
         if due.schedules:
