@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runner.client import Client
     from runner.context import Case, Child, Context
     from runner.core.retry import Retry
+    from runner.describe import Flow, Node
     from runner.errors import (
         AlreadyEnded,
         AppNotFound,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from runner.handle import Handle, Outcome
+    from runner.payload_codec import PayloadCodec
     from runner.records import Execution, Status
     from runner.signals import Event, Signal, TimedOut
     from runner.step import CurrentStep, current_step, idempotency_key
@@ -69,6 +71,7 @@ _HOMES = {
     "runner.client": "Client",
     "runner.context": "Case Child Context",
     "runner.core.retry": "Retry",
+    "runner.describe": "Flow Node",
     "runner.errors": (
         "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart "
         "DeterminismError DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut "
@@ -78,6 +81,7 @@ _HOMES = {
         "UndeclaredSignal UnknownExecution UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
     "runner.handle": "Handle Outcome",
+    "runner.payload_codec": "PayloadCodec",
     "runner.records": "Execution Status",
     "runner.signals": "Event Signal TimedOut",
     "runner.step": "CurrentStep current_step idempotency_key",
@@ -108,6 +112,7 @@ __all__ = [
     "ExecutionEnded",
     "ExecutionFailed",
     "ExecutionTimedOut",
+    "Flow",
     "ForeignAwait",
     "Handle",
     "HistoryMismatch",
@@ -115,10 +120,12 @@ __all__ = [
     "JournalTooLarge",
     "MisplacedCall",
     "NoBranchMatched",
+    "Node",
     "NotRetryable",
     "OperatorFailed",
     "Outcome",
     "Overloaded",
+    "PayloadCodec",
     "PayloadError",
     "PayloadTooLarge",
     "ReservedId",

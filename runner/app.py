@@ -18,6 +18,7 @@ from runner.errors import UnknownWorkflow, UsageError, qualified_name
 from runner.events import OBSERVABLE, Observable
 from runner.hooks import Hooks
 from runner.ids import check_name, check_queue
+from runner.payload_codec import PayloadCodec
 from runner.signals import Event, Signal
 from runner.subscription import Subscription, subscriber_name
 from runner.workflow import Workflow
@@ -58,9 +59,12 @@ class App:
 
     ``App("shop")``: the name is the namespace that its executions, queues and keys live in; two apps of the
     same name share them. ``audit``: the latest so many lines of each execution's audit trail are kept, 0: none.
+    ``payload_codec``: encrypts what users give, wherever it is kept or sent; to be the same in every process
+    that starts, runs or reads the namespace's executions.
     """
 
-    def __init__(self, name: str, *, audit: int = 1_000) -> None:
+    def __init__(self, name: str, *, audit: int = 1_000, payload_codec: PayloadCodec | None = None) -> None:
+        self.payload_codec = payload_codec
         self.name = check_name(name, what="app name")
         self.audit = _checked_audit(audit)
         self.errors: dict[str, type[BaseException]] = {}

@@ -10,8 +10,8 @@ By the stores, with the change itself:
 | ``cancel`` | ``reason`` |
 | ``operator`` | ``action``, ``actor`` |
 
-By an operator's client, beside it: ``operated`` with ``actor``, ``verb`` (skip_step, edit_step or force_fail), and the
-``step`` or the ``reason``.
+By an operator's client, beside it: ``operated`` with ``actor``, ``verb`` (skip_step, edit_step, force_fail or fork), and the
+``step``, the ``reason``, or the id of the ``fork``.
 
 By a turn's commit, made here; ``id`` is always that of the journal's entry or of the open wait:
 

@@ -14,6 +14,7 @@ from runner.broker.factory import open_broker
 from runner.codec import decode, encode, roundtrip
 from runner.core.retry import Duration
 from runner.courier import Courier
+from runner.describe import Flow, describe
 from runner.durations import to_ms
 from runner.endings import result_of
 from runner.errors import (
@@ -34,6 +35,7 @@ from runner.signals import Signal, check_signal
 from runner.starts import StartOptions, check_conflict, make_start, named_only
 from runner.store import Store
 from runner.store.factory import open_store
+from runner.store.sealed import sealed
 from runner.transactions import Deliver, Delivered, Operated, Reception, Started
 from runner.waiting import until_ended
 from runner.workflow import Workflow
@@ -59,6 +61,8 @@ class Client(Reader):
     def __init__(self, app: App | str, store: str | Store | None = None, broker: str | Broker | None = None) -> None:
         self.app = app if isinstance(app, App) else App(app)
         self.store = _opened_store(store, self.app.name)
+        if self.app.payload_codec is not None:
+            self.store = sealed(self.store, self.app.payload_codec)
         self.broker = _opened_broker(broker, self.app.name)
         self._courier = Courier(self.store, self.broker, self.app.hooks)
         self._owns_store = store is None or isinstance(store, str)
@@ -159,16 +163,43 @@ class Client(Reader):
             await self.announce(*answers)
         return [Handle(self, start.id, definition.output_type) for start in starts]
 
+    @overload
     async def start_and_wait(
         self,
-        workflow: Workflow[I, O] | str,
-        input: I | None = None,
+        workflow: Workflow[None, O],
+        input: None = None,
         *,
         wait_timeout: Duration | None = None,
         **options: Unpack[StartOptions],
-    ) -> Outcome[O]:
+    ) -> Outcome[O]: ...
+    @overload
+    async def start_and_wait(
+        self,
+        workflow: Workflow[I, O],
+        input: I,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[O]: ...
+    @overload
+    async def start_and_wait(
+        self,
+        workflow: str,
+        input: Any = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Any]: ...
+    async def start_and_wait(
+        self,
+        workflow: Any,
+        input: Any = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Any]:
         """Start and wait for the result. ``wait_timeout`` bounds the waiting, ``timeout`` the execution."""
-        handle: Handle[O] = await self.start(workflow, input, **options)  # type: ignore[arg-type]
+        handle: Handle[Any] = await self.start(workflow, input, **options)
         return Outcome(handle.id, await handle.result(wait_timeout))
 
     # -- waiting ----------------------------------------------------------------------------------
@@ -270,6 +301,20 @@ class Client(Reader):
         all the time; this does not wait for one. Safe beside it and beside itself: each execution is woken once.
         """
         return await recover(self.store, self.broker, self._courier, most=most)
+
+    async def describe(self, workflow: Workflow[I, O] | str, input: I | None = None) -> Flow:
+        """What the workflow would do, as nodes: no step is called, nothing is stored, sent or asked of a backend.
+
+        Without ``input`` its ``defaults`` are used, and without those a placeholder. At most 1,000 nodes; code that cannot
+        go on with placeholders ends with a node ``unknown`` and the reason. See ``runner.describe``.
+
+        Raises UnknownWorkflow for a name that this app does not have; UsageError and PayloadError as ``start``.
+        """
+        definition = self.app.get(workflow) if isinstance(workflow, str) else workflow
+        # In a thread: code that runs for long before it asks for anything would hold up this loop.
+        return await asyncio.to_thread(
+            describe, definition, input, known=self.app.find, plain=isinstance(workflow, str)
+        )
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Generator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
+
+_muted: ContextVar[bool] = ContextVar("runner_log_muted", default=False)
+
+
+@contextmanager
+def muted() -> Generator[None]:
+    """Nothing is logged in here, nor by the tasks that are created in here: for what goes wrong on purpose."""
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
 
 
 class Logger:
@@ -39,6 +53,8 @@ class Logger:
         self._say("error", event, {"exc_info": True, **fields})
 
     def _say(self, method: str, event: str, fields: dict[str, Any]) -> None:
+        if _muted.get():
+            return
         logger = structlog.get_logger(self._name) if structlog.is_configured() else _plain(self._level)
         getattr(logger, method)(event, **{**self._fields, **fields})
 

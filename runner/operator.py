@@ -19,6 +19,7 @@ from runner.remedies import (
     edit_of,
     force_fail_of,
     fork_of,
+    forked,
     request_of,
     retry_of,
     rollback_of,
@@ -115,6 +116,7 @@ class Operator:
         if not started.new:
             raise ConflictingStart(f"id {start.id!r} is taken: give the fork another", execution_id=start.id)
         await client.announce(started)
+        await self._act(execution_id, actor, lambda _: forked(from_step, start.id))
         return client.handle(start.id, workflow)
 
     async def _act(self, execution_id: str, actor: str, decide: Callable[[History], Remedy]) -> Status:

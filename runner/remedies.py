@@ -180,6 +180,11 @@ def fork_of(history: History, step: str, *, new_id: str, request: str, retention
     )
 
 
+def forked(step: str, fork: str) -> Remedy:
+    """The origin's trail says who forked it, from where and into what."""
+    return Remedy(action=Action.FORK, said={"verb": "fork", "step": step, "fork": fork})
+
+
 def _before(history: History, step: str) -> tuple[Entry, ...]:
     entry = _recorded(history, step)
     if entry is None and step not in [wait.id for wait in open_steps(history)]:

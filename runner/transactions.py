@@ -285,6 +285,7 @@ class Action(StrEnum):
     RECORD = "record"  # put ``entry`` into the journal, in the place of one of the same id
     HURRY = "hurry"  # end the pauses before retries: the execution's own, and those of the steps ``hurry``
     FORCE_FAIL = "force_fail"  # end it as failed, with ``error``
+    FORK = "fork"  # its trail says into what it was forked; nothing else is touched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

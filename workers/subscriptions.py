@@ -13,6 +13,7 @@ from runner.calling import in_thread, is_async, on_loop
 from runner.errors import PayloadError
 from runner.log import Logger
 from runner.messages import Emission
+from runner.payload_codec import Sealing
 from runner.subscription import Subscription
 
 log = Logger("runner.worker")
@@ -25,8 +26,9 @@ PREFETCH = 10
 class Subscriptions:
     """Hears from ``start`` to ``drain``, and to ``stop`` at the latest. Without a subscription it opens nothing and costs nothing."""
 
-    def __init__(self, subscriptions: Collection[Subscription], broker: Broker) -> None:
+    def __init__(self, subscriptions: Collection[Subscription], broker: Broker, sealing: Sealing) -> None:
         self._subscriptions = tuple(subscriptions)
+        self._sealing = sealing
         self._broker = broker
         self._places = asyncio.Semaphore(AT_ONCE)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="runner-event")  # starts none before it is asked
@@ -79,8 +81,10 @@ class Subscriptions:
         )
 
     async def _hear(self, subscription: Subscription, emission: Emission) -> None:
+        # One that cannot be opened here comes back: another worker may have the key.
+        opened = self._sealing.open(emission.payload)
         try:
-            payload = subscription.payload(emission.payload)
+            payload = subscription.payload(opened)
         except PayloadError as error:
             raise EventRefused(str(error)) from error
         async with self._places:

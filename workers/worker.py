@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Self
 
@@ -13,17 +12,20 @@ from runner.app import App
 from runner.broker import Broker, Consumer, Delivery
 from runner.clock import Ticks, boot_ms
 from runner.courier import Courier
-from runner.errors import BrokerUnavailable, StoreConflict, StoreUnavailable
+from runner.errors import BrokerUnavailable, PayloadError, StoreConflict, StoreUnavailable
 from runner.events import Aborting, Drained, Draining, Ready
 from runner.failures import said
 from runner.log import Logger
+from runner.payload_codec import Sealing
 from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
 from runner.store import Store, Subscription
+from runner.store.sealed import sealed
 from runner.transactions import Committed, Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
+from runner.workers.options import WorkerOptions
 from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
 from runner.workers.subscriptions import Subscriptions
@@ -37,33 +39,6 @@ EARLY_ACK_S = 60.0
 SLOT_WAIT_S = 10.0
 #: What is still to be told when a worker leaves, to others and to observers, may take this long each.
 LAST_WORDS_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life.
-
-    ``in_place_s``: a turn stays for a retry that is at most this far away, instead of suspending and being woken again.
-    """
-
-    queues: tuple[str, ...] = ("default",)
-    concurrency: int = 100
-    lease_s: float = 10.0
-    in_place_s: float = 2.0
-    grace_s: float = 30.0
-    threads: int = 32
-    build: str = ""
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
-    watch_loop: bool = True
-
-    @property
-    def lease_ms(self) -> int:
-        return round(self.lease_s * 1000)
-
-    def prefetch(self) -> Mapping[str, int]:
-        """The slots, split over the queues: the broker never hands out more than there are."""
-        share, rest = divmod(self.concurrency, len(self.queues))
-        return {queue: max(1, share + (index < rest)) for index, queue in enumerate(self.queues)}
 
 
 class Worker:
@@ -83,13 +58,14 @@ class Worker:
         steps: StepRunner | None = None,
         ticks: Ticks = boot_ms,
     ) -> None:
+        store = sealed(store, app.payload_codec)
         self._app = app
         self._store = store
         self._broker = broker
         self.options = options or WorkerOptions()
         self._hooks = app.hooks
         self._courier = Courier(store, broker, app.hooks)
-        self._subscriptions = Subscriptions(app.subscriptions(), broker)
+        self._subscriptions = Subscriptions(app.subscriptions(), broker, Sealing(app.payload_codec))
         self._steps = steps or StepRunner(self.options.threads)
         self._ticks = ticks
         self._slots = Slots(self.options.concurrency)
@@ -214,7 +190,11 @@ class Worker:
             asked_at = boot_ms()
             return await self._store.claim(hint.execution_id, nonce, self.options.id, self.options.lease_ms)
 
-        claimed = await until_answered(claim)
+        try:
+            claimed = await until_answered(claim)
+        except PayloadError as error:
+            await self._leave_unread(HeldLease(hint.execution_id, nonce, self.options.lease_ms, asked_at), error)
+            return
         match claimed:
             case Refusal.UNKNOWN:
                 log.error("hint.orphaned", execution_id=hint.execution_id, workflow=hint.workflow)
@@ -283,6 +263,8 @@ class Worker:
         except Parked as parked:
             log.error("history.mismatch", error=str(parked), **known)
             await self._hand_back(lease, f"{self.options.build or 'this build'} does not replay its history: {parked}")
+        except PayloadError as error:
+            await self._leave_unread(lease, error)
         except StoreConflict as error:
             log.error("turn.conflict", error=str(error), **known)
             await self._hand_back(lease, f"the store refused a commit: {error}")
@@ -301,6 +283,11 @@ class Worker:
             await self._pass_over(lease.id, reason)
         else:
             await self._publish(wake)
+
+    async def _leave_unread(self, lease: HeldLease, error: PayloadError) -> None:
+        """Another worker may have the key."""
+        log.error("payload.unreadable", execution_id=lease.id, error=str(error))
+        await self._hand_back(lease, str(error))
 
     async def _pass_over(self, execution_id: str, reason: str) -> None:
         log.info("execution.passed_over", execution_id=execution_id, reason=reason)

@@ -26,6 +26,7 @@ _COMMANDS = {
     "queues": ("runner.cli.queues:queues", "See what waits in the queues, and what nobody could read."),
     "workers": ("runner.cli.workers:workers", "See which workers are alive."),
     "check": ("runner.cli.check:check", "Load an app and look for mistakes, without connecting to anything."),
+    "describe": ("runner.cli.describe:describe_workflow", "Show what a workflow would do, without doing any of it."),
     "completion": ("runner.cli.completion:completion", "Print the completion script of a shell."),
 }
 

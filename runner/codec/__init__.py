@@ -23,10 +23,10 @@ from runner.codec.lower import Lowering
 from runner.codec.misfit import Misfit
 from runner.codec.same import check_bytes, check_types
 from runner.codec.typed import build
-from runner.codec.wire import pack, unpack
+from runner.codec.wire import SEALED, pack, unpack
 from runner.errors import PayloadTooLarge
 
-__all__ = ["MAX_PAYLOAD", "Hints", "decode", "digest", "encode", "resolve_hints", "roundtrip"]
+__all__ = ["MAX_PAYLOAD", "SEALED", "Hints", "decode", "digest", "encode", "resolve_hints", "roundtrip"]
 
 
 def encode(value: object, *, what: str = "value", limit: int = MAX_PAYLOAD) -> bytes:

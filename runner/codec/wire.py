@@ -21,6 +21,9 @@ from runner.codec.scan import CONTAINER_HEADS, EXT_HEADS, scan
 
 TUPLE, SET, FROZENSET, DICT = (ExtType(MARK, kind) for kind in (b"t", b"s", b"f", b"d"))
 
+#: What a sealed payload begins with: the one byte that msgpack never writes, nor does UTF-8.
+SEALED = b"\xc1"
+
 _LEAVES = bytes(set(range(256)) - set(CONTAINER_HEADS) - set(EXT_HEADS))
 # msgpack makes Timestamps of extension type -1 by itself, without asking the hook.
 _TIMESTAMP = re.compile(rb"\xd6\xff|\xd7\xff|\xc7\x0c\xff")
@@ -38,6 +41,10 @@ def unpack(blob: bytes) -> Any:
     Without extension types no hooks are needed: the keys that are left (texts, and numbers of 64
     bits, of which few share a hash) cannot be made to collide.
     """
+    if blob.startswith(SEALED):
+        raise Misfit(
+            "is sealed, and cannot be opened here: give the App the payload codec, with the key, that it was sealed with"
+        )
     try:
         heads = blob.translate(None, _LEAVES)
         has_ext = bool(heads.translate(None, CONTAINER_HEADS))

@@ -232,6 +232,7 @@ class Store(Protocol):
           ``escaped`` said of the entry.
         * HURRY: of live ones. A retrying execution becomes ready; the waits ``hurry`` are due now.
         * FORCE_FAIL: of live ones. Ends failed, cause ``forced``.
+        * FORK: of any. Leaves its rows in the trail, and nothing else; an owner keeps its lease.
 
         ``audit`` is added to the trail as it is.
         """

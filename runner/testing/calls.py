@@ -15,7 +15,7 @@ from runner.step import CurrentStep
 Named = Callable[..., Any] | str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Call:
     """One call of a step's body. ``error`` is what it raised, if it did."""
 

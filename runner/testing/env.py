@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from runner.app import App
 from runner.client import Client
@@ -27,6 +27,7 @@ from runner.testing.steps import KitSteps
 from runner.testing.store import KitStore
 from runner.transactions import Commit, Committed
 from runner.workers import Worker, WorkerOptions
+from runner.workers.steps import AttemptTimedOut
 
 #: A signal, or its name, and a payload.
 Sent = tuple[Signal[Any] | str, Any]
@@ -35,6 +36,22 @@ Sent = tuple[Signal[Any] | str, Any]
 LEASE_S = 100 * 365 * 24 * 3600.0
 #: Whatever still runs when a test is over is cut off.
 GRACE_S = 0.2
+
+
+class RunnerEnv(Protocol):
+    """The pytest fixture ``runner_env``: ``env = await runner_env(app)``, closed when the test is over."""
+
+    async def __call__(
+        self,
+        app: App,
+        *,
+        now: datetime | None = None,
+        auto_skip: bool = True,
+        strict: bool = True,
+        patience_s: float = 5.0,
+    ) -> TestEnv:
+        """The options are those of ``TestEnv``."""
+        ...
 
 
 class TestEnv:
@@ -65,7 +82,7 @@ class TestEnv:
         self._steps = KitSteps(self._faults, self._die)
         self._store = KitStore(app.name, self._clock, self._watch, self._faults.doubles)
         self._broker = KitBroker(app.name)
-        self._pace = Pace(self._store, self._broker, self._clock, app.hooks)
+        self._pace = Pace(self._store, self._broker, self._clock, self._steps, app.hooks)
         options = WorkerOptions(
             queues=(QUEUE,), lease_s=LEASE_S, in_place_s=0, grace_s=GRACE_S, watch_loop=False, concurrency=1_000
         )
@@ -185,6 +202,11 @@ class TestEnv:
     ) -> None:
         """Let attempts of a step fail: ``times`` of them, or all (None). ``after_effect``: the body has run all the same."""
         self._faults.plan(Fault("fail", step, when, ALWAYS if times is None else times, error))
+
+    def time_out_at(self, step: Named, *, times: int | None = None) -> None:
+        """Let attempts of a step run over its timeout: ``times`` of them, or all (None). It takes no time."""
+        error = AttemptTimedOut("ran over its timeout, as the test wants it")
+        self._faults.plan(Fault("fail", step, "before_effect", ALWAYS if times is None else times, error))
 
     def cancel_at(self, where: Named) -> None:
         """Cancel the execution as soon as the journal has this entry: a step by its function or id, anything by its id."""

@@ -12,19 +12,25 @@ from runner.broker.memory import MemoryBroker
 from runner.courier import Courier
 from runner.hooks import Hooks
 from runner.testing.clock import SkipClock
+from runner.testing.endings import Stuck
+from runner.testing.steps import KitSteps
 from runner.testing.store import LIMIT, PARTITION, KitStore
 from runner.transactions import Wake
+
+#: Steps may take so many real seconds before the test is told that it waits for them.
+BUSY_S = 30.0
 
 
 class Pace:
     """Moves one test's time, and with it what time brings."""
 
-    def __init__(self, store: KitStore, broker: MemoryBroker, clock: SkipClock, hooks: Hooks) -> None:
+    def __init__(self, store: KitStore, broker: MemoryBroker, clock: SkipClock, steps: KitSteps, hooks: Hooks) -> None:
         self._store = store
         self._broker = broker
         self._clock = clock
         self._courier = Courier(store, broker, hooks)
         self._hooks = hooks
+        self._steps = steps
         self._dying: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()  # several may wait for results, and one moves time
 
@@ -32,7 +38,7 @@ class Pace:
         """Wait until everything that is ready has been worked off; time does not move."""
         refused = 0
         while True:
-            await self._broker.settled()
+            await self._handled()
             if self._dying:
                 await asyncio.wait(self._dying)
                 continue
@@ -41,6 +47,18 @@ class Pace:
                 break
             refused = await self._courier.send(parcels)
         await self._hooks.settle()
+
+    async def _handled(self) -> None:
+        """Raises Stuck when steps do not come to an end."""
+        try:
+            async with asyncio.timeout(BUSY_S):
+                await self._broker.settled()
+        except TimeoutError:
+            running = ", ".join(f"{call.step!r} of execution {call.execution_id!r}" for call in self._steps.running)
+            raise Stuck(
+                f"still at work after {BUSY_S:g} s of real time, with steps {running or '(none)'}: "
+                "time does not move while a step runs; stub what takes long (`env.stub`)"
+            ) from None
 
     async def skip(self, limit_ms: int | None = None) -> bool:
         """Move time to the next moment at which a timer is due; False when there is none, or none up to ``limit_ms``."""

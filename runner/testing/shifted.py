@@ -6,29 +6,28 @@ nothing of Runner's.
 
 from __future__ import annotations
 
-import datetime as datetimes
+import datetime as dt
 import sys
-import time as times
+import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 #: So far that every part of a date and a time is another one.
-SHIFT = datetimes.timedelta(days=400, hours=7, minutes=13, seconds=29)
+SHIFT = dt.timedelta(days=400, hours=7, minutes=13, seconds=29)
 
 _Globals = dict[str, Any]
 
 
 class _Like(type):
-    """A stand-in for a class, whose instances are that class's own."""
-
-    real: type
+    """A stand-in for the class it is made from, whose instances are that class's own."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, cls.real)
+        return isinstance(instance, cls.__mro__[1])
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass, cls.real)
+        return issubclass(subclass, cls.__mro__[1])
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def shifted(*more: _Globals, direction: int = 1) -> Generator[None]:
 
     ``more``: globals of functions whose module is gone.
     """
-    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(), *more])
+    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(len(sys.modules)), *more])
     try:
         yield
     finally:
@@ -45,59 +44,58 @@ def shifted(*more: _Globals, direction: int = 1) -> Generator[None]:
             names[name] = original
 
 
-def _stand_ins(shift: datetimes.timedelta) -> dict[int, Any]:
+def _stand_ins(shift: dt.timedelta) -> dict[int, Any]:
     """What stands in for each thing that tells the time, by its identity."""
     shift_s = shift.total_seconds()
-    real_time, real_time_ns = times.time, times.time_ns
+    real_time, real_time_ns = time.time, time.time_ns
 
     def of(original: Callable[[float], Any]) -> Callable[..., Any]:
         return lambda seconds=None: original(real_time() + shift_s if seconds is None else seconds)
 
     made: list[tuple[Any, Any]] = [
-        (datetimes.datetime, _datetime(shift)),
-        (datetimes.date, _date(shift)),
+        (dt.datetime, _datetime(shift)),
+        (dt.date, _date(shift)),
         (real_time, lambda: real_time() + shift_s),
         (real_time_ns, lambda: real_time_ns() + round(shift_s * 1e9)),
-        (times.localtime, of(times.localtime)),
-        (times.gmtime, of(times.gmtime)),
-        (times.ctime, of(times.ctime)),
+        (time.localtime, of(time.localtime)),
+        (time.gmtime, of(time.gmtime)),
+        (time.ctime, of(time.ctime)),
     ]
     return {id(original): stand_in for original, stand_in in made}
 
 
-def _datetime(shift: datetimes.timedelta) -> type:
-    class Datetime(datetimes.datetime, metaclass=_Like):
-        real = datetimes.datetime
+def _datetime(shift: dt.timedelta) -> type:
+    real = dt.datetime
 
+    class Datetime(real, metaclass=_Like):  # type: ignore[valid-type, misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return cls.real(*args, **kwargs)
+            return real(*args, **kwargs)
 
         @classmethod
-        def now(cls, tz: datetimes.tzinfo | None = None) -> Any:
-            return cls.real.now(tz) + shift
+        def now(cls, tz: dt.tzinfo | None = None) -> Any:
+            return real.now(tz) + shift
 
         @classmethod
         def today(cls) -> Any:
-            return cls.real.today() + shift
+            return real.now() + shift
 
         @classmethod
         def utcnow(cls) -> Any:
-            return cls.real.now(datetimes.UTC).replace(tzinfo=None) + shift
+            return real.now(dt.UTC).replace(tzinfo=None) + shift
 
     return Datetime
 
 
-def _date(shift: datetimes.timedelta) -> type:
-    class Date(datetimes.date, metaclass=_Like):
-        real = datetimes.date
-        today_at = datetimes.datetime.today
+def _date(shift: dt.timedelta) -> type:
+    real, now = dt.date, dt.datetime.now
 
+    class Date(real, metaclass=_Like):  # type: ignore[valid-type, misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return cls.real(*args, **kwargs)
+            return real(*args, **kwargs)
 
         @classmethod
         def today(cls) -> Any:
-            return (cls.today_at() + shift).date()
+            return (now() + shift).date()
 
     return Date
 
@@ -112,10 +110,12 @@ def _replaced(stand_ins: dict[int, Any], everywhere: Iterable[_Globals]) -> list
     return changed
 
 
-def _programs() -> list[_Globals]:
-    """The names of ``datetime``, ``time`` and the program's own modules."""
-    own = [vars(module) for name, module in list(sys.modules.items()) if _is_the_programs(name, module)]
-    return [vars(datetimes), vars(times), *own]
+@lru_cache(1)
+def _programs(_modules: int) -> list[_Globals]:
+    """The names of ``datetime``, ``time`` and the program's own modules: looked for anew when more are loaded."""
+    own = [module for name, module in list(sys.modules.items()) if _is_the_programs(name, module)]
+    modules: list[Any] = [dt, time, *own]
+    return [vars(module) for module in modules]
 
 
 def _is_the_programs(name: str, module: Any) -> bool:

@@ -26,6 +26,7 @@ class KitSteps(StepRunner):
         self._faults = faults
         self._die = die
         self._stubs: list[tuple[Named, Callable[..., Any]]] = []
+        self.running: list[Call] = []
         self._bodies: dict[tuple[str, str], Callable[..., Any]] = {}
 
     def stub(self, named: Named, value: Any) -> None:
@@ -43,13 +44,20 @@ class KitSteps(StepRunner):
             return failed
         if permitted():
             self.calls.append(call)
-        attempt = await super().perform(self._stubbed(command), step, permitted)
+        attempt = await self._called(call, self._stubbed(command), step, permitted)
         match attempt:
             case Succeeded(payload=payload):
                 call.returned(payload, command.returns)
             case Errored(error=error):
                 call.error = error
         return await self._befalls("after_effect", call) or attempt
+
+    async def _called(self, call: Call, command: Step, step: CurrentStep, permitted: Permitted) -> Attempt:
+        self.running.append(call)
+        try:
+            return await super().perform(command, step, permitted)
+        finally:
+            self.running.remove(call)
 
     async def _befalls(self, when: When, call: Call) -> Errored | None:
         fault = self._faults.take(when, call.step, call.fn)

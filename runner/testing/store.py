@@ -40,9 +40,9 @@ class KitStore(SqliteStore):
         return answers
 
     async def deliver(self, deliver: Deliver) -> Delivered:
+        answer = await super().deliver(deliver)
         if deliver.kind == "signal" and self._doubles(deliver.name):
             await super().deliver(replace(deliver, request=f"{deliver.request}-again"))
-        answer = await super().deliver(deliver)
         self.stirred.set()
         return answer
 

@@ -66,6 +66,7 @@ def test_an_afternoon_with_an_operator(shell, here):
     acted = [line["fields"] for line in audit if line["kind"] == "operator"]
     assert [(one["actor"], one["action"]) for one in acted] == [
         ("ann", "retry"),
+        (getpass.getuser(), "fork"),
         (getpass.getuser(), "record"),
         (getpass.getuser(), "retry"),
     ]

@@ -282,6 +282,8 @@ class Kept:
                 return self.over and self.status != "completed" and self.outstanding > 0
             case Action.RECORD:
                 return not self.over or self.status == "failed"
+            case Action.FORK:
+                return True
             case _:
                 return not self.over
 

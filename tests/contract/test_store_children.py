@@ -125,10 +125,13 @@ async def test_an_end_by_a_late_claim_is_told(store: Store, elapse: Elapse) -> N
 
 async def test_an_end_by_too_many_crashes_is_told(store: Store, elapse: Elapse) -> None:
     await start(store, a_start("c-1", parent="e-1", parent_run=1))
-    for _ in range(MAX_CRASHES):
+    for _ in range(MAX_CRASHES - 1):
         await claim(store, "c-1", lease_ms=1)
         await elapse(2)
-        reaped = await store.reap(part(store, "c-1"), 10, [])
+        assert (await store.reap(part(store, "c-1"), 10, [])).parcels == ()
+    await claim(store, "c-1", lease_ms=1)
+    await elapse(2)
+    reaped = await store.reap(part(store, "c-1"), 10, [])
     assert told(reaped.parcels) == {("e-1", 1)}
     assert notice(reaped.parcels[0]).cause == "poisoned"
 
@@ -313,6 +316,15 @@ async def test_children_are_remembered(store: Store) -> None:
     )
     await store.deliver(a_notice("c-2"))
     assert await links(store) == [("c-1", "abandon", False), ("c-2", "cancel", True), ("c-3", "cancel", False)]
+
+
+async def test_a_child_that_is_of_another_workflow_has_not_ended(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(children=[("c-1", "cancel")])
+    await start(store, a_start("c-1"))
+    assert await carry(store, await store.follow(a_follow("e-1", target="c-1", workflow="refund"))) == []
+    assert [item.name for item in (await history(store)).inbox] == ["c-1"]
+    assert await links(store) == [("c-1", "cancel", False)]
 
 
 @pytest.mark.parametrize("end", [Complete(result=b"r"), Fail(error=b"e")])

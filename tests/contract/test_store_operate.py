@@ -21,6 +21,7 @@ from runner.transactions import (
 from tests.contract.kit import (
     SHORT,
     Elapse,
+    a_row,
     a_sleep,
     a_start,
     a_wait,
@@ -89,6 +90,7 @@ async def test_what_has_ended_takes_only_what_fits_its_end(store: Store, action:
         Action.ROLLBACK: {Status.FAILED, Status.CANCELLED, Status.COMPENSATION_FAILED},
         Action.HURRY: set[Status](),
         Action.FORCE_FAIL: set[Status](),
+        Action.FORK: {status},
     }[action]
     answer = await operate(store, action, entry=an_entry())
     assert answer.verdict is (Verdict.DONE if status in allowed else Verdict.REFUSED)
@@ -166,6 +168,28 @@ async def test_a_retry_of_what_timed_out_has_a_fresh_deadline(store: Store, elap
     await claim(store)
 
 
+async def test_crashes_are_counted_anew_by_an_opening(store: Store, elapse: Elapse) -> None:
+    await begin(store, lease_ms=20)
+    await elapse(20)
+    await store.reap(part(store), 10, [])
+    turn = await claim(store)
+    await turn.commit(end=Fail(error=b"e"))
+    assert (await record(store)).crashes == 1
+    await operate(store, Action.RETRY)
+    assert (await record(store)).crashes == 0
+
+
+async def test_a_retry_forgives_the_crashes(store: Store, elapse: Elapse) -> None:
+    await begin(store, lease_ms=1)
+    await elapse(2)
+    await store.reap(part(store), 10, [])
+    turn = await claim(store)
+    await turn.commit(end=Fail(error=b"e"))
+    assert (await record(store)).crashes == 1
+    await operate(store, Action.RETRY)
+    assert (await record(store)).crashes == 0
+
+
 async def test_each_opening_tells_its_end(store: Store) -> None:
     await start(store, a_start(parent="p-1", parent_run=1))
     turn = await claim(store)
@@ -200,6 +224,8 @@ async def test_a_rollback_reopens_what_left_something_undone(store: Store, end: 
     turn = await claim(store)
     assert turn.history.execution.rollback
     assert (await turn.commit(end=Fail(error=b"e"))).status is Status.FAILED
+    await operate(store, Action.RETRY)
+    assert not (await record(store)).rollback, "a retry is a whole one"
 
 
 # -- record ---------------------------------------------------------------------------------------
@@ -311,6 +337,16 @@ async def test_an_owner_that_waits_for_a_pause_loses_its_lease(store: Store) -> 
     assert wait.deadline <= await store.now()
 
 
+async def test_where_nothing_pauses_nothing_is_hurried(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(opens=[a_sleep(after_ms=60_000)])
+    answer = await operate(store, Action.HURRY, hurry=("never-there",))
+    assert (answer.verdict, answer.status, answer.wake) == (Verdict.DONE, Status.RUNNING, None)
+    assert (await turn.commit(end=Suspend())).released, "it has kept its lease"
+    assert (await operate(store, Action.HURRY)).wake is None
+    assert await index(store, "ready") is None
+
+
 # -- force fail -----------------------------------------------------------------------------------
 
 
@@ -340,6 +376,30 @@ async def test_a_forced_end(store: Store, state: str) -> None:
         assert await turn.ask(end=Complete(result=b"zombie")) is None
     await told.close()
     await ended.close()
+
+
+# -- fork -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [None, *TERMINAL])
+async def test_of_a_fork_the_origin_has_a_line_and_nothing_else(store: Store, end: End | None) -> None:
+    turn = await begin(store)
+    if end is not None:
+        await turn.commit(entries=[an_entry(1)], end=end)
+    before = await history(store)
+    row = a_row("operated", fork="e-2")
+    answer = await operate(store, Action.FORK, audit=row)
+    assert (answer.verdict, answer.status, answer.wake, answer.parcels) == (
+        Verdict.DONE,
+        before.execution.status,
+        None,
+        (),
+    )
+    assert [one.kind for one in answer.rows] == ["operator", "operated"]
+    after_it = await history(store)
+    assert (after_it.execution, after_it.entries) == (before.execution, before.entries)
+    if end is None:
+        assert await turn.ask(entries=[an_entry(1)]) is not None, "the owner goes on"
 
 
 # -- repeats --------------------------------------------------------------------------------------

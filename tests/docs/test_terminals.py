@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -147,3 +148,34 @@ def test_the_tutorials_kill(shop: str, tmp_path: Path) -> None:
         assert "parcel from shelf-7, receipt-4200, approved by ann" in said
         after = recorded(terminal.show("order-7", "--app", shop))
     assert {id: after[id] for id in before} == before
+
+
+def test_the_agent_is_reviewed(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")  # the file of `runner dev` is left here
+    terminal, log = Terminal(tmp_path, {}), tmp_path / "log"
+    (dev,) = only("agent: 1").commands()
+    (_, setting), *typed = only("agent: 2").commands()
+    terminal.variables["RUNNER_APP"] = setting.removeprefix("RUNNER_APP=")
+    with terminal.leave_running(dev, log):
+        until(lambda: "dev.ready" in log.read_text(), log)
+        for words in typed:
+            said = terminal.type(words)
+        assert "Tea is wet, politely: the library says so" in said
+
+
+#: An input of each app that its workflow takes to its end by itself, and what it ends with.
+ON_A_FLEET = {
+    "order": ("order", '{"id": "7", "item": "tea", "amount": 12}', "parcel-7, paid with r1"),
+    "onboarding": ("onboard", '{"name": "bob", "manager": "mae", "starts": "2026-01-01T00:00:00Z"}', "no laptops"),
+}
+
+
+@pytest.mark.parametrize("example", ON_A_FLEET)
+def test_the_examples_run_on_a_fleet_as_they_are(example: str, redis_url: str, rabbit_url: str, tmp_path: Path) -> None:
+    app = f"examples.{example}:app"
+    servers = {"RUNNER_STORE_URL": redis_url, "RUNNER_BROKER_URL": rabbit_url}
+    terminal, log = Terminal(ROOT, {"RUNNER_APP": app, **servers}), tmp_path / "log"
+    workflow, given, ends = ON_A_FLEET[example]
+    with terminal.leave_running(["runner", "worker"], log), terminal.leave_running(["runner", "scheduler"], log):
+        until(lambda: "worker.ready" in log.read_text(), log)
+        assert ends in terminal.type(["runner", "start", workflow, given, "--wait"])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.docs.programs import environment
+from tests.docs.checkers import mypy, pyright
 from tests.servers import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-FILES = ("approval.py", "demo.py", "quickstart.py", "kill_and_resume")
+FILES = ("agent.py", "approval.py", "demo.py", "onboarding.py", "order.py", "quickstart.py", "kill_and_resume")
 TIMED_OUT = 'case TimedOut():\n            await ctx.step("refund", refund, receipt)\n            return "expired"\n'
 FORGOTTEN = {
     TIMED_OUT: "",
@@ -30,39 +27,9 @@ def examples(tmp_path: Path) -> Path:
     return folder
 
 
-def mypy(examples: Path) -> str:
-    options = (
-        "--strict",
-        "--enable-error-code=exhaustive-match",
-        "--follow-imports=silent",
-        "--explicit-package-bases",
-    )
-    return checked("mypy", "--config-file=", *options, *FILES, folder=examples, MYPYPATH=f"{examples}:{ROOT}")
-
-
-def pyright(examples: Path) -> str:
-    settings = {"include": ["."], "extraPaths": [str(ROOT)], "typeCheckingMode": "strict", "pythonVersion": "3.11"}
-    (examples / "pyrightconfig.json").write_text(json.dumps(settings))
-    return checked("pyright", "--pythonpath", sys.executable, folder=examples)
-
-
-def checked(*command: str, folder: Path, **variables: str) -> str:
-    """What the checker says; empty when it finds nothing."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return "" if done.returncode == 0 else done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("checker", [mypy, pyright])
 def test_the_examples_are_typed(checker, examples: Path) -> None:
-    assert checker(examples) == ""
+    assert checker(examples, *FILES) == ""
 
 
 @pytest.mark.parametrize("checker", [mypy, pyright])
@@ -72,4 +39,4 @@ def test_what_is_wrong_is_found(checker, right: str, wrong: str, examples: Path)
     code = program.read_text()
     assert code.count(right) == 1
     program.write_text(code.replace(right, wrong))
-    assert "approval.py" in checker(examples)
+    assert "approval.py" in checker(examples, *FILES)

@@ -227,6 +227,8 @@ async def test_a_fork_runs_from_the_step_on_and_leaves_its_origin_alone(run, app
         assert (history.execution.seed, dict(history.execution.attributes)) == (handle.id, {"customer": "ann"})
         after = await fleet.client.history(handle.id)
         assert (after.execution, after.entries) == (before.execution, before.entries)
+        assert await operations(fleet.client, handle.id) == [("ann", "fork", ""), ("ann", "fork", "pay")]
+        assert (await fleet.client.audit(handle.id))[-1].fields["fork"] == "second"
         with pytest.raises(ConflictingStart):
             await fleet.client.operator.fork(handle.id, "pay", new_id="second", actor="ann")
         with pytest.raises(UnknownStep):

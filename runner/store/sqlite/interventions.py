@@ -22,6 +22,8 @@ def allows(row: Row, action: Action) -> bool:
             return not row.status.terminal or row.status is Status.FAILED
         case Action.HURRY | Action.FORCE_FAIL:
             return not row.status.terminal
+        case Action.FORK:
+            return True
 
 
 def reopened(row: Row, rollback: bool, now: int) -> Row:

@@ -72,12 +72,17 @@ def _force_fail(s: Session, row: Row, asked: Operate) -> Row:
     return interventions.forced(row, s.now)
 
 
+def _leave(_s: Session, row: Row, _asked: Operate) -> Row:
+    return row
+
+
 _DEEDS: Mapping[Action, Callable[[Session, Row, Operate], Row]] = {
     Action.RETRY: _reopen,
     Action.ROLLBACK: _reopen,
     Action.RECORD: _record,
     Action.HURRY: _hurry,
     Action.FORCE_FAIL: _force_fail,
+    Action.FORK: _leave,
 }
 
 

@@ -59,12 +59,10 @@ end
 -- A parent's cancel that overtook its start lies there: it ends what was not to begin.
 local function apply_tombstone()
   local stone = call('HMGET', key('t', id), 'request', 'reason', 'blob')
-  if not stone[1] then
-    return false
+  if stone[1] then
+    call('DEL', key('t', id))
+    receive_cancel(r, stone[1], stone[2], stone[3])
   end
-  call('DEL', key('t', id))
-  receive_cancel(r, stone[1], stone[2], stone[3])
-  return true
 end
 
 write_record()
@@ -76,11 +74,10 @@ if parent ~= '' then
   let_follow(r, parent, parent_run)
 end
 audit(r, 'created', { workflow = workflow, version = tonumber(version), parent = parent })
-if not apply_tombstone() then
-  if begins > now then
-    set_timer(r, begins)
-  else
-    make_ready(r)
-  end
+if begins > now then
+  set_timer(r, begins)
+else
+  make_ready(r)
 end
+apply_tombstone()
 return started(r, request)

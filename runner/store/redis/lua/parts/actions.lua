@@ -17,6 +17,9 @@ local allowed = {
   end,
   hurry = is_live,
   force_fail = is_live,
+  fork = function()
+    return true
+  end,
 }
 
 -- Takes a lease in the way: no crash is counted, and the owner is told, so that it finds the lease lost.
@@ -127,5 +130,9 @@ function acts.force_fail(r, asked)
   end
   call('HSET', key('x', r.id), 'error', asked.error)
   finish(r, 'force_fail', 'forced')
+  return false
+end
+
+function acts.fork()
   return false
 end

@@ -1,0 +1,195 @@
+"""A store whose payloads are sealed on the way in and opened on the way out; the rest is another store's.
+
+Whoever carries the outbox may stand before it or behind it: what is sealed is not sealed again, and parcels are never opened.
+A claim is refused with PayloadError when anything in the history cannot be opened, for a turn would take it for what the
+workflow was given. What is only looked at stays sealed instead, and is told apart when it is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from runner.errors import PayloadError
+from runner.payload_codec import PayloadCodec, Sealing
+from runner.records import (
+    AuditEntry,
+    ChildLink,
+    Execution,
+    Filter,
+    History,
+    InboxItem,
+    Leadership,
+    Page,
+    WorkerInfo,
+)
+from runner.store import Renewer, Store, Subscription, sealing
+from runner.transactions import (
+    Commit,
+    Committed,
+    Deliver,
+    Delivered,
+    Follow,
+    Operate,
+    Operated,
+    Overdue,
+    Parcel,
+    Refusal,
+    Start,
+    Started,
+    Wake,
+    Woken,
+)
+
+Told = TypeVar("Told", Started, Committed, Delivered, Operated, Woken, History)
+
+
+def sealed(store: Store, codec: PayloadCodec | None) -> Store:
+    """The store with ``codec`` before it, once. Without a codec: one that says so where it meets something sealed."""
+    return store if isinstance(store, SealedStore) else SealedStore(store, Sealing(codec))
+
+
+class SealedStore:
+    def __init__(self, store: Store, sealing: Sealing) -> None:
+        self._store = store
+        self._sealing = sealing
+        self.namespace = store.namespace
+        self.partitions = store.partitions
+
+    @property
+    def interruptions(self) -> int:
+        return self._store.interruptions
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    # -- sealed, opened -----------------------------------------------------------------------------
+
+    async def start(self, starts: Sequence[Start]) -> list[Started]:
+        """As of a Store; raises PayloadError when the codec cannot encode. So do the other writes."""
+        answers = await self._store.start([sealing.start(one, self._sealing.seal) for one in starts])
+        return [self._told(answer) for answer in answers]
+
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+        """As of a Store; raises PayloadError, with the execution claimed, for a history that cannot be opened here."""
+        claimed = await self._store.claim(id, nonce, worker, lease_ms)
+        if not isinstance(claimed, History):
+            return claimed
+        with _naming(id):
+            return self._told(sealing.history(claimed, self._sealing.open))
+
+    async def commit(self, commit: Commit) -> Committed | None:
+        """As of a Store; raises PayloadError, with everything committed, for news that cannot be opened here."""
+        if self._sealing.codec is not None:
+            commit = sealing.commit(commit, self._sealing.seal)
+        committed = await self._store.commit(commit)
+        if committed is None or not (committed.news or committed.rows):
+            return committed
+        with _naming(commit.id):
+            return self._told(replace(committed, news=tuple(self._item(one) for one in committed.news)))
+
+    async def deliver(self, deliver: Deliver) -> Delivered:
+        if deliver.kind != "ended":  # a notice comes from a store: what is to be sealed in it is
+            deliver = replace(deliver, payload=self._sealing.seal(deliver.payload))
+        return self._told(await self._store.deliver(deliver))
+
+    async def operate(self, operate: Operate) -> Operated:
+        return self._told(await self._store.operate(sealing.operate(operate, self._sealing.seal)))
+
+    async def read(self, id: str) -> History | None:
+        history = await self._store.read(id)
+        return None if history is None else sealing.history(history, self._sealing.open_or_leave)
+
+    async def record(self, id: str) -> Execution | None:
+        record = await self._store.record(id)
+        return None if record is None else sealing.execution(record, self._sealing.open_or_leave)
+
+    async def executions(self, filter: Filter) -> Page:
+        page = await self._store.executions(filter)
+        opened = tuple(sealing.execution(one, self._sealing.open_or_leave) for one in page.executions)
+        return replace(page, executions=opened)
+
+    async def audit(self, id: str) -> tuple[AuditEntry, ...]:
+        return self._rows(await self._store.audit(id))
+
+    def _told(self, answer: Told) -> Told:
+        return replace(answer, rows=self._rows(answer.rows)) if answer.rows else answer
+
+    def _rows(self, rows: Iterable[AuditEntry]) -> tuple[AuditEntry, ...]:
+        return tuple(sealing.opened_row(row, self._sealing.open_or_leave) for row in rows)
+
+    def _item(self, item: InboxItem) -> InboxItem:
+        return sealing.item(item, self._sealing.open)
+
+    # -- without payloads ---------------------------------------------------------------------------
+
+    async def release(self, id: str, nonce: str) -> Wake | None:
+        return await self._store.release(id, nonce)
+
+    async def pass_over(self, id: str, reason: str) -> None:
+        await self._store.pass_over(id, reason)
+
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+        return await self._store.follow(follow)
+
+    async def due(self, partition: int, limit: int) -> Woken:
+        return self._told(await self._store.due(partition, limit))
+
+    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
+        return self._told(await self._store.reap(partition, limit, alive))
+
+    async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
+        return await self._store.overdue(partition, limit, backoff_ms)
+
+    async def rush(self, workflows: Iterable[tuple[str, int]], limit: int) -> list[Wake]:
+        return await self._store.rush(workflows, limit)
+
+    async def relay(self, partition: int, limit: int, older_than_ms: int = 0) -> list[Parcel]:
+        return await self._store.relay(partition, limit, older_than_ms)
+
+    async def relayed(self, partition: int, places: Sequence[str]) -> None:
+        await self._store.relayed(partition, places)
+
+    async def purge(self, partition: int, limit: int) -> tuple[int, int | None]:
+        return await self._store.purge(partition, limit)
+
+    async def next_due(self, partition: int) -> Mapping[str, int | None]:
+        return await self._store.next_due(partition)
+
+    async def lead(self, nonce: str, name: str, ttl_ms: int) -> Leadership:
+        return await self._store.lead(nonce, name, ttl_ms)
+
+    async def abdicate(self, nonce: str) -> None:
+        await self._store.abdicate(nonce)
+
+    async def workers(self, within_ms: int) -> list[WorkerInfo]:
+        return await self._store.workers(within_ms)
+
+    async def farewell(self, worker_id: str) -> None:
+        await self._store.farewell(worker_id)
+
+    async def children(self, id: str) -> tuple[ChildLink, ...]:
+        return await self._store.children(id)
+
+    async def now(self) -> int:
+        return await self._store.now()
+
+    def renewer(self) -> Renewer:
+        return self._store.renewer()
+
+    async def subscribe(self, topic: str) -> Subscription:
+        return await self._store.subscribe(topic)
+
+
+@contextmanager
+def _naming(id: str) -> Generator[None]:
+    """A PayloadError says whose payload it is."""
+    try:
+        yield
+    except PayloadError as error:
+        raise PayloadError(f"a payload of execution {id!r} cannot be opened here: {error}") from error
