@@ -93,10 +93,12 @@ async def test_the_event_loop_is_out_of_reach_and_the_worker_goes_on(app: App, r
             case "timeout":
                 async with asyncio.timeout(1):
                     pass
-            case "create_task":
-                await asyncio.create_task(asyncio.sleep(0))
-            case "gather":
-                await asyncio.gather(asyncio.sleep(0))
+            case "create_task" | "gather":
+                pause = asyncio.sleep(0)
+                try:
+                    await (asyncio.create_task(pause) if what == "create_task" else asyncio.gather(pause))
+                finally:
+                    pause.close()  # or Python says at some later time that nobody awaited it
             case "sleep":
                 await asyncio.sleep(0.01)
             case _:
