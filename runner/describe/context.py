@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from runner.context import Case, Child, Context, Known
-from runner.context.forks import check_branches, coroutine_of, started
+from runner.context.forks import check_branches, coroutine_of, needs_one, started
 from runner.core.calls import Call
 from runner.core.commands import Part, Place
 from runner.describe.flow import Node
@@ -164,7 +164,8 @@ class _Saga:
 
 
 def _part(case: Case[Any, Any], value: Any) -> Part:
-    return Part(case.id, lambda: started(case.run, (value,), f"case {case.id!r}"))
+    arguments = (value,) if needs_one(case.run) else ()
+    return Part(case.id, lambda: started(case.run, arguments, f"case {case.id!r}"))
 
 
 def _fallback(default: Any) -> list[Case[Any, Any]]:
