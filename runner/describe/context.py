@@ -164,8 +164,8 @@ class _Saga:
 
 
 def _part(case: Case[Any, Any], value: Any) -> Part:
-    given = (value,) if needs_one(case.run) else ()
-    return Part(case.id, lambda: started(case.run, given, f"case {case.id!r}"))
+    arguments = (value,) if needs_one(case.run) else ()
+    return Part(case.id, lambda: started(case.run, arguments, f"case {case.id!r}"))
 
 
 def _fallback(default: Any) -> list[Case[Any, Any]]:
