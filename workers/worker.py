@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from runner.transactions import Committed, Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
+from runner.workers.options import WorkerOptions
 from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
 from runner.workers.subscriptions import Subscriptions
@@ -39,33 +39,6 @@ EARLY_ACK_S = 60.0
 SLOT_WAIT_S = 10.0
 #: What is still to be told when a worker leaves, to others and to observers, may take this long each.
 LAST_WORDS_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life.
-
-    ``in_place_s``: a turn stays for a retry that is at most this far away, instead of suspending and being woken again.
-    """
-
-    queues: tuple[str, ...] = ("default",)
-    concurrency: int = 100
-    lease_s: float = 10.0
-    in_place_s: float = 2.0
-    grace_s: float = 30.0
-    threads: int = 32
-    build: str = ""
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
-    watch_loop: bool = True
-
-    @property
-    def lease_ms(self) -> int:
-        return round(self.lease_s * 1000)
-
-    def prefetch(self) -> Mapping[str, int]:
-        """The slots, split over the queues: the broker never hands out more than there are."""
-        share, rest = divmod(self.concurrency, len(self.queues))
-        return {queue: max(1, share + (index < rest)) for index, queue in enumerate(self.queues)}
 
 
 class Worker:
