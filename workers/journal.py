@@ -40,6 +40,8 @@ class TurnJournal:
         self.steps: dict[str, Wait] = {}  # what is known of steps without a result, by step id …
         self._new_steps: dict[str, Open] = {}  # … and what the store has not heard of that
         self._me = (history.execution.id, history.execution.run)
+        # A child's notice that came while we were over was not kept: who is opened again asks again.
+        self._asks_again = history.execution.openings > 0
         self._number = max((entry.number for entry in history.entries), default=0)
         self._bytes = sum(len(entry.payload) for entry in history.entries)
         # What the code must ask for under these ids.
@@ -140,7 +142,7 @@ class TurnJournal:
         return [
             _follow(one, one.command, *self._me)
             for one in self._unheard(opened)
-            if isinstance(one.command, WaitForEnd) and one.command.child is None
+            if isinstance(one.command, WaitForEnd) and (one.command.child is None or self._asks_again)
         ]
 
     def _unheard(self, opened: Iterable[Opened]) -> list[Opened]:

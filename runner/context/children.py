@@ -117,9 +117,7 @@ class Children(Base):
         checked(id, name)
         definition = self._find(workflow)
         if definition is None:
-            raise UnknownWorkflow(
-                f"{name}({id!r}): this worker has no workflow {workflow!r}; pass the workflow itself"
-            )
+            raise UnknownWorkflow(f"{name}({id!r}): this worker has no workflow {workflow!r}; pass the workflow itself")
         check_parent_close(options.get("parent_close", "cancel"))
         return ChildStart(
             id=id,

@@ -125,10 +125,13 @@ async def test_an_end_by_a_late_claim_is_told(store: Store, elapse: Elapse) -> N
 
 async def test_an_end_by_too_many_crashes_is_told(store: Store, elapse: Elapse) -> None:
     await start(store, a_start("c-1", parent="e-1", parent_run=1))
-    for _ in range(MAX_CRASHES):
+    for _ in range(MAX_CRASHES - 1):
         await claim(store, "c-1", lease_ms=1)
         await elapse(2)
-        reaped = await store.reap(part(store, "c-1"), 10, [])
+        assert (await store.reap(part(store, "c-1"), 10, [])).parcels == ()
+    await claim(store, "c-1", lease_ms=1)
+    await elapse(2)
+    reaped = await store.reap(part(store, "c-1"), 10, [])
     assert told(reaped.parcels) == {("e-1", 1)}
     assert notice(reaped.parcels[0]).cause == "poisoned"
 

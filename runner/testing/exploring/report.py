@@ -9,8 +9,8 @@ from typing import Any
 
 from runner.signals import Signal
 from runner.testing.env import Sent
-from runner.testing.explore.source import Names
-from runner.testing.explore.trial import Ran, Subject
+from runner.testing.exploring.source import Names
+from runner.testing.exploring.trial import Ran, Subject
 
 
 def report(subject: Subject, ran: Ran, tried: int) -> str:
