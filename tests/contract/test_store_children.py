@@ -316,6 +316,8 @@ async def test_children_are_remembered(store: Store) -> None:
     )
     await store.deliver(a_notice("c-2"))
     assert await links(store) == [("c-1", "abandon", False), ("c-2", "cancel", True), ("c-3", "cancel", False)]
+    await turn.commit(children=[("c-2", "cancel")])
+    assert (await links(store))[1] == ("c-2", "cancel", True), "started once more, it has ended all the same"
 
 
 async def test_a_child_that_is_of_another_workflow_has_not_ended(store: Store) -> None:
