@@ -108,7 +108,7 @@ async def test_arguments_that_differ_under_one_key_are_found(app: App) -> None:
     def prepare(_: TestEnv) -> None:
         asked.clear()
 
-    with pytest.raises(ExplorationFailed, match=r"different arguments: first with \\(1,\\), then with \\(2,\\)"):
+    with pytest.raises(ExplorationFailed, match=r"different arguments: first with \(1,\), then with \(2,\)"):
         await explore(app, counts, prepare=prepare)
 
 
