@@ -60,9 +60,6 @@ class Placeholder:
     def __eq__(self, other: object) -> bool:
         return False
 
-    def __ne__(self, other: object) -> bool:
-        return True
-
     def __lt__(self, other: object) -> bool:
         return False
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -256,6 +259,18 @@ def test_what_a_turn_would_refuse_is_said():
     assert "never awaited" in flow_of(forgetful).nodes[-1].reason
 
 
+async def test_code_cannot_reach_the_loop_or_the_variables_of_whoever_describes_it():
+    mine: ContextVar[str] = ContextVar("mine", default="untouched")
+
+    async def nosy(ctx: Context) -> None:
+        mine.set("touched")
+        asyncio.get_running_loop()
+
+    assert "no running event loop" in flow_of(nosy).nodes[-1].reason
+    assert mine.get() == "untouched"
+    asyncio.get_running_loop()
+
+
 # -- bounds ----------------------------------------------------------------------------------------------
 
 
@@ -270,6 +285,23 @@ def test_a_thousand_nodes_are_kept_branches_included():
     flow = flow_of(endless)
     assert flow.truncated
     assert sum(1 + sum(len(arm.nodes) for arm in node.branches) for node in flow.nodes) == 1000
+
+
+def test_branches_that_were_never_begun_are_closed_in_silence():
+    async def one(ctx: Context) -> None:
+        await ctx.sleep(1)
+
+    async def many(ctx: Context) -> None:
+        for _ in range(999):
+            await ctx.sleep(1)
+        await ctx.gather(one(ctx), one(ctx))
+
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        flow = flow_of(many)
+        gc.collect()
+    assert (len(flow.nodes), flow.truncated) == (1000, True)
+    assert complaints == []
 
 
 @pytest.mark.parametrize("line", ["pass", "ctx.uuid()", "ctx.patched('x')"])
