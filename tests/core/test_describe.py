@@ -184,6 +184,8 @@ def test_a_placeholder_goes_through_what_code_does_with_values():
         result: Any = await ctx.step("get", never)
         a, b = result
         first, *rest = result.items
+        *most, last, latest = result.items
+        assert (len(rest), len(most)) == (1, 1)
         for key, value in result.parts.items():
             await ctx.step(f"part {key} {value}", never)
         total = 3 * result["total"] + sum(x.amount for x in result) - 1
@@ -192,7 +194,7 @@ def test_a_placeholder_goes_through_what_code_does_with_values():
         assert result != 1
         assert (int(result), float(result), len(result), len(list(result))) == (1, 1.0, 1, 1)
         result.x, result["y"] = a, b
-        await ctx.step(text, never, rest, first, hash(result))
+        await ctx.step(text, never, first, last, latest, hash(result))
         await ctx.sleep(result.pause)
         await ctx.wait_for_signal(Signal[int]("go"), timeout=result)
 
@@ -279,7 +281,7 @@ def test_a_thousand_nodes_are_kept_branches_included():
         while True:
             try:
                 await ctx.gather(ctx.sleep(1), ctx.step("again", never))
-            except BaseException:  # noqa: BLE001 - swallows the end of the walk as well
+            except BaseException:  # swallows the end of the walk as well
                 continue
 
     flow = flow_of(endless)
