@@ -23,6 +23,7 @@ class Launcher:
     broker_url: str
     namespace: str
     folder: Path
+    app: str = "tests.e2e.orders:app"
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     logs_of: dict[int, Path] = field(default_factory=dict)
 
@@ -57,10 +58,10 @@ class Launcher:
         return process
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
-        return self.launch("worker", "--app", "tests.e2e.orders:app", *options)
+        return self.launch("worker", "--app", self.app, *options)
 
-    def scheduler(self) -> subprocess.Popen[bytes]:
-        return self.launch("scheduler", "--app", "tests.e2e.orders:app")
+    def scheduler(self, *options: str) -> subprocess.Popen[bytes]:
+        return self.launch("scheduler", "--app", self.app, *options)
 
     def logs(self) -> str:
         """The end of what every process said: shown when a test fails."""
@@ -82,8 +83,10 @@ class Launcher:
 
 
 @contextmanager
-def launcher(store_url: str, broker_url: str, namespace: str, folder: Path) -> Iterator[Launcher]:
-    one = Launcher(store_url, broker_url, namespace, folder)
+def launcher(
+    store_url: str, broker_url: str, namespace: str, folder: Path, app: str = Launcher.app
+) -> Iterator[Launcher]:
+    one = Launcher(store_url, broker_url, namespace, folder, app)
     try:
         yield one
     finally:
