@@ -73,10 +73,19 @@ def pause_s(failures: int) -> float:
 
 
 class Pool:
-    """``await Pool(command, env=..., processes=4, grace_s=30).run()``."""
+    """``await Pool(command, env=..., processes=4, grace_s=30).run()``; ``own``: arguments of the child in one place."""
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], processes: int, grace_s: float) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        processes: int,
+        grace_s: float,
+        own: Callable[[int], Sequence[str]] = lambda _: (),
+    ) -> None:
         self._command = command
+        self._own = own
         self._env = env
         self._processes = processes
         self._grace_s = grace_s
@@ -130,7 +139,8 @@ class Pool:
         loop = asyncio.get_running_loop()
         born = loop.time()
         # A session of its own: Ctrl-C on a terminal reaches the parent only, which passes it on, once.
-        child = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, env=self._env, start_new_session=True)
+        command = (*self._command, *self._own(place))
+        child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, env=self._env, start_new_session=True)
         self._children.add(child)
         log.info("pool.child_started", place=place, pid=child.pid)
         try:

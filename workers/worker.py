@@ -136,6 +136,15 @@ class Worker:
         """How many turns are running."""
         return len(self._turns)
 
+    @property
+    def consuming(self) -> bool:
+        """The broker hands us deliveries, or we take none because all slots are taken."""
+        return self._consumer is not None and (self._paused or self._consumer.consuming)
+
+    @property
+    def draining(self) -> bool:
+        return self._drain is not None
+
     def after_turns(self, count: int, enough: Callable[[], None]) -> None:
         """Call ``enough`` once, when ``count`` more turns have ended: how a process that is to be recycled knows."""
         self._turns_to_go = count

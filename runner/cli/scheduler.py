@@ -12,6 +12,7 @@ from runner.broker import Broker
 from runner.broker.factory import open_broker
 from runner.cli.backends import server_url
 from runner.cli.options import Command, option, process_options, target_options
+from runner.cli.probes import Probes, health_options, probes, scheduler_check
 from runner.cli.stopping import Stopping
 from runner.cli.target import namespace_of
 from runner.scheduler import Scheduler, SchedulerOptions
@@ -31,9 +32,18 @@ _GRACE_S = 5.0
     show_default=True,
     help="The --lease of the workers, in seconds.",
 )
+@health_options
 @process_options
 def scheduler(
-    *, app: str | None, app_dir: Path | None, namespace: str | None, store: str | None, broker: str | None, lease: float
+    *,
+    app: str | None,
+    app_dir: Path | None,
+    namespace: str | None,
+    store: str | None,
+    broker: str | None,
+    lease: float,
+    health_port: int | None,
+    health_host: str,
 ) -> None:
     """Fire timers, take back what dead workers held, publish what was lost.
 
@@ -42,14 +52,17 @@ def scheduler(
     name = namespace_of(app, app_dir, namespace)
     opened_store = open_store(server_url(store, option="store", variable="RUNNER_STORE_URL"), namespace=name)
     opened_broker = open_broker(server_url(broker, option="broker", variable="RUNNER_BROKER_URL"), namespace=name)
-    asyncio.run(_schedule(opened_store, opened_broker, SchedulerOptions(lease_s=lease)))
+    options = SchedulerOptions(lease_s=lease)
+    asyncio.run(_schedule(opened_store, opened_broker, options, probes(health_port, health_host)))
 
 
-async def _schedule(store: Store, broker: Broker, options: SchedulerOptions) -> None:
+async def _schedule(store: Store, broker: Broker, options: SchedulerOptions, probed: Probes) -> None:
     async with Stopping(_GRACE_S) as stopping, AsyncExitStack() as stack:
+        ready_when = await stack.enter_async_context(probed)
         stack.push_async_callback(store.close)
         await store.open()
         stack.push_async_callback(broker.close)
         await broker.open()
-        await stack.enter_async_context(Scheduler(store, broker, options))
+        running = await stack.enter_async_context(Scheduler(store, broker, options))
+        ready_when(scheduler_check(running, store))
         await stopping.asked(hurry=lambda: None)

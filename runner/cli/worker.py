@@ -27,6 +27,7 @@ from runner.cli.options import (
     option,
     process_options,
 )
+from runner.cli.probes import Probes, health_options, probes, worker_check
 from runner.cli.stopping import Stopping, leave_threads_behind
 from runner.errors import ConfigError
 from runner.loading import load_app
@@ -92,6 +93,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Leave in good order after so many turns of executions (a pool starts another in its place).",
 )
 @click.option("--in-pool", is_flag=True, hidden=True, help="Standard input is the life line of a pool.")
+@health_options
 @process_options
 @click.pass_context
 def worker(
@@ -110,6 +112,8 @@ def worker(
     build: str,
     max_executions: int | None,
     in_pool: bool,
+    health_port: int | None,
+    health_host: str,
 ) -> None:
     """Run the workflows of an app and their steps.
 
@@ -119,7 +123,7 @@ def worker(
     store_url = server_url(store, option="store", variable="RUNNER_STORE_URL")
     broker_url = server_url(broker, option="broker", variable="RUNNER_BROKER_URL")
     if processes > 1:
-        ctx.exit(asyncio.run(_supervise(_pool(ctx, store_url, broker_url, processes, grace))))
+        ctx.exit(asyncio.run(_supervise(_pool(ctx, store_url, broker_url, processes, grace, health_port))))
     loaded = load_app(app, app_dir)
     options = WorkerOptions(
         queues=queues or queues_of(loaded),
@@ -130,7 +134,8 @@ def worker(
         build=build,
     )
     backends = open_store(store_url, namespace=loaded.name), open_broker(broker_url, namespace=loaded.name)
-    asyncio.run(_work(loaded, *backends, options, max_executions, in_pool=in_pool))
+    probed = probes(health_port, health_host)
+    asyncio.run(_work(loaded, *backends, options, max_executions, probed, in_pool=in_pool))
     leave_threads_behind()
 
 
@@ -146,9 +151,17 @@ def queues_of(app: App) -> tuple[str, ...]:
 
 
 async def _work(
-    app: App, store: Store, broker: Broker, options: WorkerOptions, max_turns: int | None, *, in_pool: bool
+    app: App,
+    store: Store,
+    broker: Broker,
+    options: WorkerOptions,
+    max_turns: int | None,
+    probed: Probes,
+    *,
+    in_pool: bool,
 ) -> None:
     async with Stopping(options.grace_s) as stopping, AsyncExitStack() as stack:
+        ready_when = await stack.enter_async_context(probed)
         if in_pool:
             _end_with_pool(stopping)
         # The store first: it is the truth, and without it no hint means anything.
@@ -157,6 +170,7 @@ async def _work(
         stack.push_async_callback(broker.close)
         await broker.open(options.queues)
         running = await stack.enter_async_context(Worker(app, store, broker, options))
+        ready_when(worker_check(running, store, broker))
         if max_turns is not None:
             running.after_turns(max_turns, partial(stopping.ask, f"{max_turns} turns are done"))
         await stopping.asked(running.hurry)
@@ -174,12 +188,18 @@ def _end_with_pool(stopping: Stopping) -> None:
 # -- a pool of them ------------------------------------------------------------------------------------
 
 
-def _pool(ctx: click.Context, store: str, broker: str, processes: int, grace_s: float) -> Pool:
-    arguments = arguments_of(ctx, without={"store", "broker", "processes", "in_pool"})
+def _pool(ctx: click.Context, store: str, broker: str, processes: int, grace_s: float, health_port: int | None) -> Pool:
+    arguments = arguments_of(ctx, without={"store", "broker", "processes", "in_pool", "health_port"})
     command = [*myself(), "worker", *arguments, "--processes", "1", "--in-pool"]
+
     # Through the environment: everybody on the machine can read arguments, and URLs hold passwords.
     env = {**os.environ, "RUNNER_STORE_URL": store, "RUNNER_BROKER_URL": broker}
-    return Pool(command, env=env, processes=processes, grace_s=grace_s)
+    return Pool(command, env=env, processes=processes, grace_s=grace_s, own=partial(_health_of, health_port))
+
+
+def _health_of(port: int | None, place: int) -> list[str]:
+    """Each process is probed on a port of its own, the first on the one that was given."""
+    return [] if port is None else ["--health-port", str(port + place if port else 0)]
 
 
 def myself() -> Sequence[str]:
