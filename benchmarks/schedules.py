@@ -108,8 +108,9 @@ async def measure(client: Client) -> None:
 
 async def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    store, broker = open_store(URL, namespace=app.name), open_broker(
-        os.environ.get("RUNNER_BROKER_URL", "memory://"), namespace=app.name
+    store, broker = (
+        open_store(URL, namespace=app.name),
+        open_broker(os.environ.get("RUNNER_BROKER_URL", "memory://"), namespace=app.name),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)

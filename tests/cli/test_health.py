@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -19,7 +22,7 @@ from runner.errors import ConfigError
 from runner.health import Facts, Health
 from runner.store.sqlite import SqliteStore
 from runner.workers import Worker, WorkerOptions
-from tests.servers import RabbitServer, RedisServer
+from tests.servers import ROOT, RabbitServer, RedisServer
 
 HOST = "127.0.0.1"
 
@@ -271,3 +274,24 @@ def test_a_server_that_is_away_is_named_and_the_process_lives(
     assert until_probed(shell, scheduling, 200)["store"] == "ok"
     own_rabbit.start()
     assert until_probed(shell, working, 200)["broker"] == "ok"
+
+
+def test_the_deployed_health_check_asks_the_port_that_is_served(shell) -> None:
+    compose = (ROOT / "deploy/compose.yaml").read_text()
+    assert (
+        set(re.findall(r'"--health-port", "(\d+)"', compose)) == {"8001"} == set(re.findall(r":(\d+)/readyz", compose))
+    )
+    found = re.search(r'test: \["CMD", "python", "-c", "(.*readyz.*)"\]', compose)
+    assert found is not None
+    scheduler = shell.spawn_ready("scheduler.ready", "scheduler")
+    (port,) = ports(shell, scheduler)
+    until_probed(shell, port, 200)
+
+    def check() -> int:
+        code = found[1].replace("8001", str(port))
+        return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
+
+    assert check() == 0
+    scheduler.kill()
+    scheduler.wait()
+    assert check() != 0

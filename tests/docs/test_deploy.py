@@ -79,7 +79,7 @@ def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
 
 def grace_and_patience() -> Iterator[tuple[str, int, int]]:
     compose = (DEPLOY / "compose.yaml").read_text()
-    found = re.search(r'command: \["worker", "--grace", "(\d+)"\].*?stop_grace_period: (\d+)s', compose, re.DOTALL)
+    found = re.search(r'command: \["worker", "--grace", "(\d+)".*?\].*?stop_grace_period: (\d+)s', compose, re.DOTALL)
     assert found
     yield "compose.yaml", int(found[1]), int(found[2])
     unit = (DEPLOY / "systemd/runner-worker@.service").read_text()
