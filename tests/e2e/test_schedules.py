@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,24 @@ class Fleet:
         return leader
 
     async def unrest(self) -> None:
-        """Kill one leader, stop the next, which goes on believing that it leads when the one after it is killed."""
-        while True:
-            await asyncio.sleep(UNREST_S)
-            await self.kill()
-            await asyncio.sleep(UNREST_S)
-            stopped = await self.stop()
-            try:
-                await asyncio.sleep(UNREST_S / 2)
-            finally:
-                stopped.send_signal(signal.SIGCONT)
+        """By turns kill the leader and stop it; the one that was stopped goes on when its successor is killed."""
+        begun = time.monotonic()
+        stopped: list[subprocess.Popen[bytes]] = []
+        try:
+            for turn in count(1):
+                await asyncio.sleep(max(begun + turn * UNREST_S - time.monotonic(), 0))
+                if turn % 2:
+                    await self.kill()
+                    _go_on(stopped)
+                else:
+                    stopped.append(await self.stop())
+        finally:
+            _go_on(stopped)
+
+
+def _go_on(stopped: list[subprocess.Popen[bytes]]) -> None:
+    while stopped:
+        stopped.pop().send_signal(signal.SIGCONT)
 
 
 @pytest.mark.slow
