@@ -7,7 +7,7 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.cadence import COUNTED, Cron, Interval, parse_cadence
@@ -162,6 +162,7 @@ def test_a_range_over_the_end_is_the_list_it_names():
 # -- looking back -------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["*/7 * * * *", "30 3 * * *", "0 9 * * mon", "0 0 1 * *", "* 9 * * 1", "15,45 2 * * *"]),
     st.integers(ms("2027-03-20T00:00Z"), ms("2027-04-10T00:00Z")),
@@ -190,6 +191,7 @@ def test_ticks_of_a_cron_are_counted_up_to_a_bound():
 # -- intervals ----------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9), st.integers(NOW - 10**9, NOW + 10**9), st.integers(NOW - 10**9, NOW + 10**9))
 def test_ticks_of_an_interval_lie_on_its_grid(length, anchor, moment):
     interval = Interval(length, anchor)
@@ -275,6 +277,7 @@ def test_five_years_begin_with_the_moment_it_is_asked_for():
         parse_cadence(cron="0 0 29 2 *", interval=None, now=ms("2097-01-01T00:00Z"))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789*/,-# LWRHmonjanfri@?", max_size=24))
 def test_any_text_is_a_cadence_or_refused(text):
     """Never another error: and what is taken fires, at a moment that its zone's clock shows."""

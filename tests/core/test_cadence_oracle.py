@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim, CronSimError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.cadence import Cron
@@ -149,6 +149,7 @@ EXPRESSION = st.tuples(
 ).map(" ".join)
 
 
+@settings(deadline=None)
 @given(EXPRESSION, st.integers(1_790_000_000_000, 1_900_000_000_000))
 def test_both_read_the_language_alike(expression, moment):
     try:
