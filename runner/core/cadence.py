@@ -122,7 +122,7 @@ class Cron:
             tick = next((at for at in self._ticks(wall) if at > moment), None)
             if tick is not None:
                 return tick
-            wall = _next_wall(self.expression, _past_gap(wall))
+            wall = _next_wall(self.expression, wall)
         return None
 
     def _ticks(self, wall: datetime) -> tuple[int, ...]:
@@ -218,12 +218,6 @@ def _passes(here: datetime) -> list[datetime]:
     if here.fold or first == second:
         return [here]
     return [here, _clock(_change(first, second, here.tzinfo), here.tzinfo) - _MINUTE]
-
-
-def _past_gap(wall: datetime) -> datetime:
-    """Where to go on looking: a time that the clocks pass over is followed by the one that they show then."""
-    first, second = _readings(wall)
-    return wall if first <= second else _clock(_change(second, first, wall.tzinfo), wall.tzinfo) - _MINUTE
 
 
 def _earliest(ticks: Iterable[int | None]) -> int | None:

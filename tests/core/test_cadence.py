@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
@@ -132,6 +134,19 @@ def test_moments_within_a_minute():
     assert cron.next_after(minute) == minute + 60_000
     assert cron.next_after(minute - 1) == minute
     assert cron.next_after(minute + 59_999) == minute + 60_000
+
+
+def test_threads_do_not_meet_in_the_parsed_expression():
+    cron = Cron("*/5 * * * *")
+    starts = [NOW + number * 24 * HOUR for number in range(8)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(starts)) as threads:
+            found = list(threads.map(lambda start: list(islice(ticks(cron, start), 60)), starts))
+    finally:
+        sys.setswitchinterval(before)
+    assert found == [[start + number * 300_000 for number in range(1, 61)] for start in starts]
 
 
 def test_a_leap_day_that_is_far_away():

@@ -170,8 +170,9 @@ def test_ticks_outside_the_window_are_passed_over(then):
     assert (schedule.skipped, schedule.runs, schedule.due_at) == (5, 0, T0 + 6 * HOUR)
 
 
-def test_a_window_shorter_than_all_within_does_not_shorten_it():
-    _, fates = run_dry(fresh(all_within_ms=3 * MINUTE, window_ms=0, then="latest"), T0 + 4 * MINUTE)
+@pytest.mark.parametrize("then", ["latest", "skip", "all"])
+def test_a_window_shorter_than_all_within_does_not_shorten_it(then):
+    _, fates = run_dry(fresh(all_within_ms=3 * MINUTE, window_ms=0, then=then), T0 + 4 * MINUTE)
     assert fates == [(1, "start"), (2, "start"), (3, "start"), (4, "start")]
 
 
