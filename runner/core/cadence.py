@@ -81,9 +81,7 @@ class Cron:
 
     def next_after(self, moment: int) -> int | None:
         here = _clock(moment, ZoneInfo(self.zone))
-        if self._repeats:
-            return _earliest(self._first(start, moment) for start in _passes(here))
-        return self._first(here, moment)
+        return _earliest(self._first(start, moment) for start in _passes(here))
 
     def last_between(self, after: int, until: int) -> int | None:
         """Found by ``next_after`` alone, looking back twice as far each time and then closing in: one rule, both ways."""
@@ -110,7 +108,7 @@ class Cron:
         return tick
 
     def _tick_between(self, after: int, until: int) -> int | None:
-        if until <= after:
+        if until <= after:  # asked for every tick that is in time: a search is spared
             return None
         tick = self.next_after(after)
         return tick if tick is not None and tick <= until else None
@@ -213,9 +211,9 @@ def _next_wall(expression: str, wall: datetime) -> datetime | None:
 
 
 def _passes(here: datetime) -> list[datetime]:
-    """Where to begin to look: here; and in an hour that will come again, also at its beginning."""
+    """Where to begin to look: here; and in an hour that comes twice, also where it begins again."""
     first, second = _readings(here)
-    if here.fold or first == second:
+    if first == second:
         return [here]
     return [here, _clock(_change(first, second, here.tzinfo), here.tzinfo) - _MINUTE]
 

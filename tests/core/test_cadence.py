@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -57,8 +57,9 @@ def test_a_fixed_time_that_comes_twice_fires_once():
     assert fires("30 3 * * *", "Europe/Bucharest", "2027-10-30T12:00Z", 2) == ["2027-10-31 00:30Z", "2027-11-01 01:30Z"]
 
 
-def test_asked_between_the_two_passes_of_an_hour_a_fixed_time_has_fired():
-    assert fires("30 3 * * *", "Europe/Bucharest", "2027-10-31T00:45Z", 1) == ["2027-11-01 01:30Z"]
+@pytest.mark.parametrize("asked", ["2027-10-31T00:45Z", "2027-10-31T01:15Z"])
+def test_asked_in_either_pass_of_an_hour_a_fixed_time_has_fired(asked):
+    assert fires("30 3 * * *", "Europe/Bucharest", asked, 1) == ["2027-11-01 01:30Z"]
 
 
 def test_several_fixed_times_in_one_gap_fire_once():
@@ -117,14 +118,14 @@ def test_a_day_that_a_country_left_out():
 
 
 @pytest.mark.parametrize("zone", ["Europe/Bucharest", "Australia/Lord_Howe", "America/Havana"])
-@pytest.mark.parametrize("expression", ["30 3 * * *", "*/7 * * * *", "15,45 2 * * *", "0 */2 * * *"])
+@pytest.mark.parametrize("expression", ["30 3 * * *", "*/20 * * * *", "15,45 2 * * *", "0 */2 * * *"])
 def test_asked_at_any_moment_the_answer_is_the_same_sequence(expression, zone):
     """A tick does not depend on the moment that was asked from, least of all near a change."""
     cron = Cron(expression, zone)
     for start in (ms("2027-03-27T00:00Z"), ms("2027-10-30T00:00Z"), ms("2027-04-03T00:00Z"), ms("2027-10-02T00:00Z")):
         end = start + 48 * HOUR
-        sequence = [tick for tick in islice(ticks(cron, start), 500) if tick <= end]
-        for moment in range(start, sequence[-1], 37 * 60_000 + 1):
+        sequence = list(takewhile(lambda tick, last=end + 48 * HOUR: tick < last, ticks(cron, start)))
+        for moment in range(start, end, 29 * 60_000 + 1):
             assert cron.next_after(moment) == next(tick for tick in sequence if tick > moment)
 
 
