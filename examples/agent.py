@@ -59,6 +59,10 @@ async def withdraw(stored: str) -> None:
     print(f"  withdrawn: {stored}")
 
 
+def digest(findings: tuple[str, ...]) -> str:
+    return ", ".join(findings)
+
+
 async def gathered(ctx: Context, question: Question) -> str:
     """What is known, from all sources that the plan names. A part of the workflow: it awaits only its ctx."""
     sources = (await ctx.step("plan", complete, "plan", question.text)).split(", ")
@@ -66,7 +70,8 @@ async def gathered(ctx: Context, question: Question) -> str:
     async def search(source: str) -> str:
         return await ctx.step("search", complete, "search", f"the {source} says so")
 
-    return ", ".join(await ctx.map("evidence", search, sources, key=str, max_concurrency=2))
+    findings = await ctx.map("evidence", search, sources, key=str, max_concurrency=2)
+    return await ctx.step("digest", digest, findings)
 
 
 async def approved_draft(ctx: Context, question: Question, evidence: str) -> Draft:
@@ -81,11 +86,11 @@ async def approved_draft(ctx: Context, question: Question, evidence: str) -> Dra
                 raise Withdrawn("nobody reviewed it for a week")
             case Review("reject", by, why):
                 raise Withdrawn(f"{by} rejected it: {why}")
-            case Review("approve", by):
-                await ctx.note("approved", draft=number, by=by)
-                return draft
-            case Review(comments=comments):
+            case Review("revise", comments=comments):
                 continue  # the next draft heeds them
+            case review:
+                await ctx.note("approved", draft=number, by=review.by)
+                return draft
     raise Withdrawn("four drafts, and none was approved")
 
 

@@ -100,12 +100,10 @@ async def plan_of_manager(ctx: Context, hire: Hire) -> str:
     reminders = 0
     while True:
         reminders += 1
-        race = ctx.race(f"answer-{reminders}", ready=ctx.wait_for_signal(ready), reminder=ctx.sleep(DAY))
-        match await race:
-            case "ready", str(plan):
-                return plan
-            case _:
-                await ctx.step(f"remind-{reminders}", mail, hire.manager, f"reminder {reminders}: {hire.name} comes")
+        _, plan = await ctx.race(f"answer-{reminders}", ready=ctx.wait_for_signal(ready), reminder=ctx.sleep(DAY))
+        if plan is not None:
+            return plan
+        await ctx.step(f"remind-{reminders}", mail, hire.manager, f"reminder {reminders}: {hire.name} comes")
 
 
 @app.workflow("onboard", category="people", signals=[ready], timeout=timedelta(days=180))

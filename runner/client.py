@@ -163,16 +163,43 @@ class Client(Reader):
             await self.announce(*answers)
         return [Handle(self, start.id, definition.output_type) for start in starts]
 
+    @overload
     async def start_and_wait(
         self,
-        workflow: Workflow[I, O] | str,
-        input: I | None = None,
+        workflow: Workflow[None, O],
+        input: None = None,
         *,
         wait_timeout: Duration | None = None,
         **options: Unpack[StartOptions],
-    ) -> Outcome[O]:
+    ) -> Outcome[O]: ...
+    @overload
+    async def start_and_wait(
+        self,
+        workflow: Workflow[I, O],
+        input: I,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[O]: ...
+    @overload
+    async def start_and_wait(
+        self,
+        workflow: str,
+        input: Any = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Any]: ...
+    async def start_and_wait(
+        self,
+        workflow: Any,
+        input: Any = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Any]:
         """Start and wait for the result. ``wait_timeout`` bounds the waiting, ``timeout`` the execution."""
-        handle: Handle[O] = await self.start(workflow, input, **options)  # type: ignore[arg-type]
+        handle: Handle[Any] = await self.start(workflow, input, **options)
         return Outcome(handle.id, await handle.result(wait_timeout))
 
     # -- waiting ----------------------------------------------------------------------------------

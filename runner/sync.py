@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from runner.app import App
 from runner.client import Client
@@ -125,11 +125,17 @@ class SyncClient:
         """The result of a coroutine of the client underneath."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    @overload
     def start(
-        self, workflow: Workflow[I, O] | str, input: I | None = None, **options: Unpack[StartOptions]
-    ) -> SyncHandle[O]:
+        self, workflow: Workflow[None, O], input: None = None, **options: Unpack[StartOptions]
+    ) -> SyncHandle[O]: ...
+    @overload
+    def start(self, workflow: Workflow[I, O], input: I, **options: Unpack[StartOptions]) -> SyncHandle[O]: ...
+    @overload
+    def start(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> SyncHandle[Any]: ...
+    def start(self, workflow: Any, input: Any = None, **options: Unpack[StartOptions]) -> SyncHandle[Any]:
         """See ``Client.start``."""
-        handle: Handle[O] = self.run(self._client.start(workflow, input, **options))  # type: ignore[arg-type]
+        handle: Handle[Any] = self.run(self._client.start(workflow, input, **options))
         return SyncHandle(self, handle)
 
     def start_many(self, workflow: Workflow[I, O] | str, inputs: Iterable[I], **options: Any) -> list[SyncHandle[O]]:
@@ -137,14 +143,41 @@ class SyncClient:
         handles: list[Handle[O]] = self.run(self._client.start_many(workflow, inputs, **options))
         return [SyncHandle(self, handle) for handle in handles]
 
+    @overload
     def start_and_wait(
         self,
-        workflow: Workflow[I, O] | str,
-        input: I | None = None,
+        workflow: Workflow[None, O],
+        input: None = None,
         *,
         wait_timeout: Duration | None = None,
         **options: Unpack[StartOptions],
-    ) -> Outcome[O]:
+    ) -> Outcome[O]: ...
+    @overload
+    def start_and_wait(
+        self,
+        workflow: Workflow[I, O],
+        input: I,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[O]: ...
+    @overload
+    def start_and_wait(
+        self,
+        workflow: str,
+        input: Any = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Any]: ...
+    def start_and_wait(
+        self,
+        workflow: Any,
+        input: Any = None,
+        *,
+        wait_timeout: Duration | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Any]:
         """See ``Client.start_and_wait``."""
         return self.run(self._client.start_and_wait(workflow, input, wait_timeout=wait_timeout, **options))
 

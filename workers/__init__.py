@@ -1,5 +1,6 @@
 """The worker process: takes hints, claims executions, drives turns, performs steps."""
 
-from runner.workers.worker import Worker, WorkerOptions
+from runner.workers.options import WorkerOptions
+from runner.workers.worker import Worker
 
 __all__ = ["Worker", "WorkerOptions"]

@@ -40,6 +40,8 @@ class TurnJournal:
         self.steps: dict[str, Wait] = {}  # what is known of steps without a result, by step id …
         self._new_steps: dict[str, Open] = {}  # … and what the store has not heard of that
         self._me = (history.execution.id, history.execution.run)
+        # A child's notice that came while we were over was not kept: who is opened again asks again.
+        self._asks_again = history.execution.openings > 0
         self._number = max((entry.number for entry in history.entries), default=0)
         self._bytes = sum(len(entry.payload) for entry in history.entries)
         # What the code must ask for under these ids.
@@ -97,6 +99,11 @@ class TurnJournal:
         return entry
 
     @property
+    def heard(self) -> int:
+        """The inbox length up to a cancel that has been seen, and has not entered the workflow."""
+        return min((item.index for item in self.unread.values() if item.kind == "cancel"), default=self.seen)
+
+    @property
     def fullness(self) -> float:
         """How much of what a run may record has been recorded: above 1 it is too much."""
         return max(self._number / MAX_ENTRIES, self._bytes / MAX_BYTES)
@@ -140,7 +147,7 @@ class TurnJournal:
         return [
             _follow(one, one.command, *self._me)
             for one in self._unheard(opened)
-            if isinstance(one.command, WaitForEnd) and one.command.child is None
+            if isinstance(one.command, WaitForEnd) and (one.command.child is None or self._asks_again)
         ]
 
     def _unheard(self, opened: Iterable[Opened]) -> list[Opened]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ from runner.errors import BrokerUnavailable, PayloadError, StoreConflict, StoreU
 from runner.events import Aborting, Drained, Draining, Ready
 from runner.failures import said
 from runner.log import Logger
+from runner.messages import Hint
 from runner.payload_codec import Sealing
 from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
@@ -26,8 +26,10 @@ from runner.transactions import Committed, Refusal, Renewed, Wake
 from runner.workers.drain import Drain
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
+from runner.workers.options import WorkerOptions
 from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
+from runner.workers.strangers import Strangers
 from runner.workers.subscriptions import Subscriptions
 from runner.workers.turn import LeaseLost, Parked, Turn
 
@@ -39,33 +41,6 @@ EARLY_ACK_S = 60.0
 SLOT_WAIT_S = 10.0
 #: What is still to be told when a worker leaves, to others and to observers, may take this long each.
 LAST_WORDS_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life.
-
-    ``in_place_s``: a turn stays for a retry that is at most this far away, instead of suspending and being woken again.
-    """
-
-    queues: tuple[str, ...] = ("default",)
-    concurrency: int = 100
-    lease_s: float = 10.0
-    in_place_s: float = 2.0
-    grace_s: float = 30.0
-    threads: int = 32
-    build: str = ""
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
-    watch_loop: bool = True
-
-    @property
-    def lease_ms(self) -> int:
-        return round(self.lease_s * 1000)
-
-    def prefetch(self) -> Mapping[str, int]:
-        """The slots, split over the queues: the broker never hands out more than there are."""
-        share, rest = divmod(self.concurrency, len(self.queues))
-        return {queue: max(1, share + (index < rest)) for index, queue in enumerate(self.queues)}
 
 
 class Worker:
@@ -95,6 +70,7 @@ class Worker:
         self._subscriptions = Subscriptions(app.subscriptions(), broker, Sealing(app.payload_codec))
         self._steps = steps or StepRunner(self.options.threads)
         self._ticks = ticks
+        self._strangers = Strangers(store)
         self._slots = Slots(self.options.concurrency)
         self._turns: dict[str, Turn] = {}  # by execution id
         self._bodies: set[asyncio.Task[Wake | None]] = set()  # the turns, as tasks
@@ -208,7 +184,7 @@ class Worker:
     async def _handle(self, delivery: Delivery) -> None:
         hint = delivery.hint
         if self._app.find(hint.workflow, hint.version) is None:
-            await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
+            await self._give_to_others(delivery)
             return
         nonce, asked_at = secrets.token_hex(16), boot_ms()
 
@@ -316,6 +292,13 @@ class Worker:
         log.error("payload.unreadable", execution_id=lease.id, error=str(error))
         await self._hand_back(lease, str(error))
 
+    async def _give_to_others(self, delivery: Delivery) -> None:
+        hint = delivery.hint
+        if await self._strangers.offer_at_once(hint, delivery.queue):
+            await self._offer(delivery.queue, hint)
+        else:
+            await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
+
     async def _pass_over(self, execution_id: str, reason: str) -> None:
         log.info("execution.passed_over", execution_id=execution_id, reason=reason)
         await until_answered(partial(self._store.pass_over, execution_id, reason))
@@ -329,12 +312,14 @@ class Worker:
             sending.add_done_callback(self._sending.discard)
 
     async def _publish(self, wake: Wake | None) -> None:
-        if wake is None:
-            return
+        if wake is not None:
+            await self._offer(wake.queue, wake.hint)
+
+    async def _offer(self, queue: str, hint: Hint) -> None:
         try:
-            await self._broker.publish(wake.queue, wake.hint)
+            await self._broker.publish(queue, hint)
         except BrokerUnavailable as error:
-            log.warning("hint.left_to_outbox", execution_id=wake.id, error=str(error))
+            log.warning("hint.left_to_outbox", execution_id=hint.execution_id, error=str(error))
 
     # -- news -------------------------------------------------------------------------------------
 

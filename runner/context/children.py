@@ -50,7 +50,7 @@ class Children(Base):
         already becomes the child.
         """
         where = self._place("ctx.start_child")
-        start = self._child_start(checked(id, "ctx.start_child"), workflow, input, options)
+        start = self._child_start(id, workflow, input, options)
         return Routine(
             self._replay,
             f"ctx.start_child({id!r})",
@@ -69,7 +69,7 @@ class Children(Base):
     def run_child(self, id: str, workflow: Any, input: Any = None, **options: Unpack[ChildOptions]) -> Call[Any]:
         """``start_child`` and the child's ``result()`` in one."""
         where = self._place("ctx.run_child")
-        start = self._child_start(checked(id, "ctx.run_child"), workflow, input, options)
+        start = self._child_start(id, workflow, input, options, name="ctx.run_child")
 
         async def run() -> Any:
             child = await start_child(self._replay, where, self._parent, start)
@@ -111,12 +111,13 @@ class Children(Base):
         )
         return Call(self._replay, f"ctx.wait_for_execution({execution_id!r})", command)
 
-    def _child_start(self, id: str, workflow: Any, input: Any, options: ChildOptions) -> ChildStart:
+    def _child_start(
+        self, id: str, workflow: Any, input: Any, options: ChildOptions, *, name: str = "ctx.start_child"
+    ) -> ChildStart:
+        checked(id, name)
         definition = self._find(workflow)
         if definition is None:
-            raise UnknownWorkflow(
-                f"ctx.start_child({id!r}): this worker has no workflow {workflow!r}; pass the workflow itself"
-            )
+            raise UnknownWorkflow(f"{name}({id!r}): this worker has no workflow {workflow!r}; pass the workflow itself")
         check_parent_close(options.get("parent_close", "cancel"))
         return ChildStart(
             id=id,

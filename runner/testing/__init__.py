@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runner.testing.calls import Call
     from runner.testing.endings import Ending, Stuck
     from runner.testing.env import RunnerEnv, TestEnv
-    from runner.testing.explore import Exploration, ExplorationFailed, explore
+    from runner.testing.exploring import Exploration, ExplorationFailed, explore
     from runner.testing.faults import InjectedFailure, When
     from runner.testing.ledger import Ledger
     from runner.testing.replays import assert_replays
@@ -23,7 +23,7 @@ _HOMES = {
     "calls": "Call",
     "endings": "Ending Stuck",
     "env": "RunnerEnv TestEnv",
-    "explore": "Exploration ExplorationFailed explore",
+    "exploring": "Exploration ExplorationFailed explore",
     "faults": "InjectedFailure When",
     "ledger": "Ledger",
     "replays": "assert_replays",

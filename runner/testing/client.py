@@ -48,18 +48,18 @@ class KitClient(Client):
         """Its record when it has ended, or when ``limit_ms`` has come."""
         while True:
             self._kit.stirred.clear()
-            history = await self.at_rest(execution_id)
-            execution = history.execution
+            await self._pace.settle()
+            execution = await self.execution(execution_id)
             if execution.status.terminal:
                 return execution
             if execution.passed:
-                raise Stuck(why_stuck(history))
+                raise Stuck(why_stuck(await self.history(execution_id)))
             if await self._pace.skip(limit_ms):
                 continue
             if limit_ms is not None:
                 await self._pace.advance(limit_ms - self._clock())
                 return await self.execution(execution_id)
-            await self._patiently(history)
+            await self._patiently(await self.history(execution_id))
 
     async def at_rest(self, execution_id: str) -> History:
         """What the store holds of it when everything that is ready has been worked off."""

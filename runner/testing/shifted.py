@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 #: So far that every part of a date and a time is another one.
@@ -35,7 +36,7 @@ def shifted(*more: _Globals, direction: int = 1) -> Generator[None]:
 
     ``more``: globals of functions whose module is gone.
     """
-    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(), *more])
+    changed = _replaced(_stand_ins(SHIFT * direction), [*_programs(len(sys.modules)), *more])
     try:
         yield
     finally:
@@ -76,7 +77,7 @@ def _datetime(shift: dt.timedelta) -> type:
 
         @classmethod
         def today(cls) -> Any:
-            return real.today() + shift
+            return real.now() + shift
 
         @classmethod
         def utcnow(cls) -> Any:
@@ -86,7 +87,7 @@ def _datetime(shift: dt.timedelta) -> type:
 
 
 def _date(shift: dt.timedelta) -> type:
-    real, today = dt.date, dt.datetime.today
+    real, now = dt.date, dt.datetime.now
 
     class Date(real, metaclass=_Like):  # type: ignore[valid-type, misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -94,7 +95,7 @@ def _date(shift: dt.timedelta) -> type:
 
         @classmethod
         def today(cls) -> Any:
-            return (today() + shift).date()
+            return (now() + shift).date()
 
     return Date
 
@@ -109,8 +110,9 @@ def _replaced(stand_ins: dict[int, Any], everywhere: Iterable[_Globals]) -> list
     return changed
 
 
-def _programs() -> list[_Globals]:
-    """The names of ``datetime``, ``time`` and the program's own modules."""
+@lru_cache(1)
+def _programs(_modules: int) -> list[_Globals]:
+    """The names of ``datetime``, ``time`` and the program's own modules: looked for anew when more are loaded."""
     own = [module for name, module in list(sys.modules.items()) if _is_the_programs(name, module)]
     modules: list[Any] = [dt, time, *own]
     return [vars(module) for module in modules]

@@ -5,7 +5,7 @@ Answers are plain tuples and dicts, which end with what was put into the outbox 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +41,7 @@ class Model:
         self.parcels.append(going)
 
     @contextmanager
-    def change(self, kept: Kept, *notes: tuple[str, dict[str, Any]]) -> Iterator[None]:
+    def change(self, kept: Kept, *notes: tuple[str, dict[str, Any]]) -> Generator[None]:
         """What happens inside leaves its lines, and an end is told."""
         before, owned, over = kept.status, bool(kept.nonce), kept.over
         yield
@@ -99,7 +99,7 @@ class Model:
         if once(asked) in kept.requests:
             woke = kept.requests[once(asked)]
             return "delivered", kept.wake() if woke == kept.seq and kept.ready else None
-        if asked.request.startswith("ended:"):
+        if not asked.request.startswith("mismatch:"):
             kept.mark_ended(asked.name)
         if kept.over or asked.run not in (0, kept.run):
             return "terminal", None
@@ -116,7 +116,7 @@ class Model:
         return wake[0] if wake else None
 
     @contextmanager
-    def remembered(self, kept: Kept, request: str) -> Iterator[list[Any]]:
+    def remembered(self, kept: Kept, request: str) -> Generator[list[Any]]:
         """A request is known from now on, with the wake that it causes."""
         before, wake = kept.seq, list[Any]()
         yield wake

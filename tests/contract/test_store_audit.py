@@ -90,6 +90,16 @@ async def test_a_child_names_its_parent(store: Store) -> None:
     assert lines(answer.rows) == [("created", {"workflow": "refund", "version": 3, "parent": "e-1"})]
 
 
+async def test_each_start_of_a_batch_has_its_own_lines_and_parcels(store: Store) -> None:
+    turn = await begin(store, a_start("known"))
+    await turn.commit(end=Complete(result=b"r"))
+    known, fresh = await store.start([a_start("known", parent="p-1", parent_run=1), a_start("fresh")])
+    assert ([p.outgoing.request for p in known.parcels], known.rows) == (["ended:known:0"], ())
+    assert (fresh.parcels, lines(fresh.rows)) == ((), [CREATED])
+    again, newer = await store.start([a_start("newer"), a_start("newest")])
+    assert [[row.execution_id for row in one.rows] for one in (again, newer)] == [["newer"], ["newest"]]
+
+
 async def test_fields_come_back_as_they_were(store: Store) -> None:
     turn = await begin(store)
     fields: dict[str, Plain] = {

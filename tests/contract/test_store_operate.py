@@ -179,6 +179,17 @@ async def test_crashes_are_counted_anew_by_an_opening(store: Store, elapse: Elap
     assert (await record(store)).crashes == 0
 
 
+async def test_a_retry_forgives_the_crashes(store: Store, elapse: Elapse) -> None:
+    await begin(store, lease_ms=1)
+    await elapse(2)
+    await store.reap(part(store), 10, [])
+    turn = await claim(store)
+    await turn.commit(end=Fail(error=b"e"))
+    assert (await record(store)).crashes == 1
+    await operate(store, Action.RETRY)
+    assert (await record(store)).crashes == 0
+
+
 async def test_each_opening_tells_its_end(store: Store) -> None:
     await start(store, a_start(parent="p-1", parent_run=1))
     turn = await claim(store)
@@ -213,6 +224,8 @@ async def test_a_rollback_reopens_what_left_something_undone(store: Store, end: 
     turn = await claim(store)
     assert turn.history.execution.rollback
     assert (await turn.commit(end=Fail(error=b"e"))).status is Status.FAILED
+    await operate(store, Action.RETRY)
+    assert not (await record(store)).rollback, "a retry is a whole one"
 
 
 # -- record ---------------------------------------------------------------------------------------
@@ -322,6 +335,16 @@ async def test_an_owner_that_waits_for_a_pause_loses_its_lease(store: Store) -> 
     (wait,) = (await claim(store)).history.waits
     assert wait.deadline is not None
     assert wait.deadline <= await store.now()
+
+
+async def test_where_nothing_pauses_nothing_is_hurried(store: Store) -> None:
+    turn = await begin(store)
+    await turn.commit(opens=[a_sleep(after_ms=60_000)])
+    answer = await operate(store, Action.HURRY, hurry=("never-there",))
+    assert (answer.verdict, answer.status, answer.wake) == (Verdict.DONE, Status.RUNNING, None)
+    assert (await turn.commit(end=Suspend())).released, "it has kept its lease"
+    assert (await operate(store, Action.HURRY)).wake is None
+    assert await index(store, "ready") is None
 
 
 # -- force fail -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is SQLite's own: the file and its lock, the writer's thread, a full disk, the indexes."""
+"""What is SQLite's own: the file and its lock, and what goes with what."""
 
 from __future__ import annotations
 
@@ -10,35 +10,25 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.errors import ConfigError, Overloaded, StoreClosed, StoreConflict, StoreUnavailable
-from runner.records import Filter, Status, WorkerInfo
+from runner.errors import ConfigError
+from runner.records import Status, WorkerInfo
 from runner.store.sqlite import SqliteStore, schema
 from runner.store.sqlite.arrivals import TOMBSTONE_MS
 from runner.store.sqlite.session import Session
 from runner.transactions import (
-    Action,
-    Complete,
-    ContinueAsNew,
     Fail,
-    Follow,
-    Lease,
-    Reception,
-    RetryAttempt,
     Suspend,
 )
 from tests.contract.conftest import SkipClock
 from tests.contract.kit import (
     a_cancel,
-    a_notice,
-    a_parcel,
-    a_signal,
     a_sleep,
     a_start,
     a_wait,
@@ -47,12 +37,12 @@ from tests.contract.kit import (
     cancel,
     claim,
     history,
-    operate,
     part,
     record,
     start,
 )
 from tests.contract.kit import signal as send
+from tests.contract.sqlite_kit import opened
 
 #: Opens the file, starts executions as fast as it can and says what was acknowledged, until it is killed.
 CHILD = """
@@ -91,32 +81,9 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
     await store.close()
 
 
-async def opened(path: Path | None, namespace: str = "n", clock: Callable[[], int] | None = None) -> SqliteStore:
-    store = SqliteStore(None if path is None else str(path), namespace=namespace, clock=clock)
-    await store.open()
-    return store
-
-
-def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that connections opened from now on will run."""
-    statements: list[str] = []
-    connect = schema.connect
-
-    def tracing(path: str | None) -> sqlite3.Connection:
-        db = connect(path)
-        db.set_trace_callback(statements.append)
-        return db
-
-    monkeypatch.setattr(schema, "connect", tracing)
-    return statements
-
-
 def names(said: str) -> list[str]:
     """The ids among the child's words; it logs too."""
     return [word for word in said.split() if word.startswith("c-")]
-
-
-# -- the file and its lock ------------------------------------------------------------------------
 
 
 async def test_a_second_store_on_the_file_is_refused_until_it_is_closed(store: SqliteStore, path: Path) -> None:
@@ -322,277 +289,3 @@ async def test_a_tombstone_that_no_start_has_come_for_is_cleared_away() -> None:
     left = await store._do(lambda s: s.db.execute("SELECT id FROM tombstone").fetchall())
     assert left == [("d",)]
     await store.close()
-
-
-# -- the thread -----------------------------------------------------------------------------------
-
-
-async def test_what_is_asked_at_once_is_written_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    statements = traced(monkeypatch)
-    store = await opened(path)
-    statements.clear()
-    answers = await asyncio.gather(*(start(store, a_start(f"e-{i}")) for i in range(200)))
-    await store.close()
-    assert all(answer.new for answer in answers)
-    assert statements.count("COMMIT") < 20, "200 starts must not cost 200 fsyncs"
-
-
-async def test_one_failure_in_a_batch_is_one_failure(store: SqliteStore) -> None:
-    turn = await begin(store)
-    await turn.commit(entries=[an_entry(1, payload=b"old")])
-    held = threading.Event()
-    blocked = asyncio.create_task(store._do(lambda _: held.wait(30)))
-    others = [asyncio.create_task(start(store, a_start(f"before-{i}"))) for i in range(5)]
-    conflict = asyncio.create_task(turn.ask(entries=[an_entry(2), an_entry(1, payload=b"new")]))
-    others += [asyncio.create_task(start(store, a_start(f"after-{i}"))) for i in range(5)]
-    await asyncio.sleep(0)
-    held.set()
-    assert await blocked
-    with pytest.raises(StoreConflict):
-        await conflict
-    assert all(answer.new for answer in await asyncio.gather(*others))
-    assert len((await history(store)).entries) == 1
-    assert len((await store.executions(Filter(limit=100))).executions) == 11
-
-
-async def test_a_slow_disk_does_not_hold_up_the_loop(store: SqliteStore) -> None:
-    held = threading.Event()
-    slow = asyncio.create_task(store._do(lambda _: held.wait(30)))
-    asked = asyncio.create_task(start(store, a_start()))
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert not asked.done()
-    held.set()
-    assert await slow
-    assert (await asked).new
-
-
-async def test_a_cancelled_caller_does_no_harm(store: SqliteStore) -> None:
-    held = threading.Event()
-    running = asyncio.create_task(store._do(lambda _: held.wait(30)))
-    waiting = [asyncio.create_task(start(store, a_start(f"w-{i}"))) for i in range(3)]
-    await asyncio.sleep(0)
-    running.cancel()
-    waiting[1].cancel()
-    await asyncio.gather(running, waiting[1], return_exceptions=True)
-    held.set()
-    assert (await waiting[0]).new
-    assert (await waiting[2]).new
-    assert (await start(store, a_start("later"))).new
-
-
-async def test_words_of_what_was_undone_are_not_said(store: SqliteStore) -> None:
-    def fail(session: Session) -> None:
-        session.words.append(("topic", "false"))
-        raise ValueError("undone")
-
-    heard = await store.subscribe("topic")
-    with pytest.raises(ValueError, match="undone"):
-        await store._do(fail)
-    await store._do(lambda session: session.words.append(("topic", "true")))
-    assert await heard.next(5) == "true"
-
-
-async def test_closing_works_off_what_was_asked(store: SqliteStore) -> None:
-    held = threading.Event()
-    first = asyncio.create_task(store._do(lambda _: held.wait(30)))
-    asked = asyncio.create_task(start(store, a_start()))
-    await asyncio.sleep(0)
-    closing = asyncio.create_task(store.close())
-    await asyncio.sleep(0)
-    held.set()
-    assert await first
-    assert (await asked).new
-    await closing
-
-
-async def test_a_closed_store_says_so(path: Path) -> None:
-    store = SqliteStore(str(path), namespace="n")
-    with pytest.raises(StoreUnavailable, match="not open"):
-        await store.now()
-    await store.open()
-    renewer = store.renewer()
-    await store.close()
-    with pytest.raises(StoreClosed, match="closed"):
-        await store.now()
-    with pytest.raises(StoreClosed, match="closed"):
-        renewer.renew([Lease(id="e", nonce="n")], 1_000)
-
-
-async def test_nobody_waits_for_a_thread_that_died(path: Path) -> None:
-    class Death(BaseException):
-        pass
-
-    def die(_: Session) -> None:
-        began.set()
-        held.wait()
-        raise Death
-
-    began, held = threading.Event(), threading.Event()
-    store = await opened(path)
-    dying = asyncio.create_task(store._do(die))
-    assert await asyncio.to_thread(began.wait, 5)
-    queued = asyncio.create_task(store.now())
-    await asyncio.sleep(0)
-    held.set()
-    async with asyncio.timeout(5):
-        for asked in (dying, queued):
-            with pytest.raises(StoreUnavailable):
-                await asked
-        with pytest.raises(StoreUnavailable):
-            await store.now()
-        await store.close()
-        again = await opened(path)
-        await again.close()
-
-
-async def test_the_clock_of_the_machine_may_go_back() -> None:
-    clock = SkipClock()
-    store = await opened(None, clock=clock)
-    first = await store.now()
-    clock.now -= 60_000
-    assert await store.now() == first
-    clock.now += 60_005
-    assert await store.now() == first + 5
-    await store.close()
-
-
-async def test_listeners_of_a_loop_that_is_gone_are_forgotten(store: SqliteStore) -> None:
-    async def listen() -> None:
-        await store.subscribe("ended/e-1")
-
-    await asyncio.to_thread(asyncio.run, listen())
-    await start(store, a_start())
-    await cancel(store)
-    await start(store, a_start("e-2"))
-    assert not store._topics._listeners
-
-
-# -- a full disk ----------------------------------------------------------------------------------
-
-
-async def test_a_full_disk_refuses_new_work_and_loses_nothing(store: SqliteStore) -> None:
-    turn = await begin(store)
-    (pages,) = await store._do(lambda s: s.db.execute("PRAGMA page_count").fetchone())
-    await store._do(lambda s: s.db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
-    big = bytes(100_000)
-    with pytest.raises(Overloaded, match="no room"):
-        await start(store, a_start("more", input=big))
-    with pytest.raises(Overloaded, match="no room"):
-        await store.deliver(a_signal(payload=big))
-    with pytest.raises(StoreUnavailable):
-        await turn.ask(entries=[an_entry(payload=big)])
-    with pytest.raises(StoreUnavailable) as unavailable:
-        await start(store, a_start("child", parent="e-1", input=big))
-    assert not isinstance(unavailable.value, Overloaded), "running work is asked again, not refused"
-    answers = await asyncio.gather(
-        start(store, a_start("too-big", input=big)), cancel(store), store.record("e-1"), return_exceptions=True
-    )
-    assert isinstance(answers[0], Overloaded)
-    assert getattr(answers[1], "reception", None) is Reception.DELIVERED
-    await store._do(lambda s: s.db.execute("PRAGMA max_page_count = 1000000").fetchone())
-    assert await turn.again() is not None
-    assert (await start(store, a_start("more", input=big))).new
-    found = await history(store)
-    assert (found.execution.status, len(found.entries), len(found.inbox)) == (Status.CANCELLING, 1, 1)
-
-
-# -- indexes --------------------------------------------------------------------------------------
-
-
-async def a_family_life(store: SqliteStore) -> None:
-    """A parent, its children, its followers, its runs and its operator."""
-    await store.deliver(replace(a_cancel("f-child"), tombstone=True))
-    await start(store, a_start("f-child", parent="f", attributes=(("a", "1"), ("b", "2"))))
-    turn = await begin(store, a_start("f", audit=2, entries=(an_entry(),)))
-    await store.follow(Follow(target="f", waiter="other", run=1, workflow="order"))
-    await send(store, "f")
-    await turn.commit(children=[("f-child", "cancel"), ("f-2", "cancel")], attributes=[("a", "2")], opens=[a_wait()])
-    await store.deliver(a_notice("f-child", "f"))
-    await turn.commit(end=ContinueAsNew(input=b"i"), seen=0)
-    turn = await claim(store, "f")
-    await turn.commit(entries=[an_entry()], opens=[a_sleep(after_ms=60_000)], end=Fail(error=b"e"))
-    await operate(store, Action.RETRY, "f", entries=1, drop=("step-1",))
-    await operate(store, Action.RECORD, "f", entry=an_entry())
-    await operate(store, Action.HURRY, "f", hurry=("nap",))
-    await operate(store, Action.FORCE_FAIL, "f")
-    await store.audit("f")
-    await store.children("f")
-
-
-async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
-    """Every operation at least once, each finding something to do."""
-    here = part(store)
-    await store.start([a_start(retention_ms=5), a_start("b", delay_ms=5), a_start("c", timeout_ms=5)])
-    await store.pass_over("e-1", "unknown")
-    await store.rush([("order", 1)], 10)
-    turn = await claim(store)
-    await turn.commit(entries=[an_entry()], opens=[a_sleep(after_ms=5), a_wait()], outgoing=[a_parcel("r")])
-    await turn.commit(closes=["approval"], end=Suspend())
-    await send(store)
-    await cancel(store)
-    await asyncio.to_thread(store.renewer().renew, [Lease(id="e-1", nonce="n")], 5)
-    turn = await claim(store, lease_ms=5)
-    clock.now += 10
-    for partition in range(store.partitions):
-        await store.due(partition, 10)
-        await store.reap(partition, 10, [])
-        await store.overdue(partition, 10, 5)
-        await store.next_due(partition)
-    turn = await claim(store)
-    await store.release("e-1", turn.nonce)
-    turn = await claim(store, "b")
-    await turn.commit(entries=[an_entry()], end=RetryAttempt(after_ms=5, error=b"e", drop=("step-1",)))
-    turn = await claim(store)
-    await turn.commit(end=Fail(error=b"e"), seen=2)
-    turn = await begin(store, a_start("d"))
-    await turn.commit(end=Complete(result=b"r"))
-    for parcel in await store.relay(here, 10):
-        await store.relayed(here, [parcel.place])
-    await store.read("e-1")
-    for filter in (
-        Filter(),
-        Filter(stuck=True),
-        Filter(attributes=(("a", "1"), ("b", "2"))),
-        Filter(attributes=(("a", "1"),), status=Status.COMPLETED, created_after=0, created_before=1, cursor="5.5"),
-        Filter(status=Status.COMPLETED),
-        Filter(workflow="order"),
-        Filter(status=Status.COMPLETED, workflow="order", created_after=0, created_before=1, cursor="5.5"),
-        Filter(limit=1),
-    ):
-        await store.executions(filter)
-    clock.now += 10
-    assert (await store.purge(here, 10))[0] == 1
-    await a_family_life(store)
-    await store.lead("n", "name", 5)
-    await store.workers(5)
-
-
-async def test_no_statement_walks_through_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every statement of a whole life finds its rows by an index and needs no sorting."""
-    clock = SkipClock()
-    statements = traced(monkeypatch)
-    store = await opened(None, clock=clock)
-    statements.clear()
-    await a_whole_life(store, clock)
-    ran = {one for one in statements if re.match("SELECT|UPDATE|DELETE|INSERT", one)}
-    assert len(ran) > 60
-
-    def plans(session: Session) -> dict[str, list[str]]:
-        session.db.set_trace_callback(None)
-        return {one: [row[3] for row in session.db.execute(f"EXPLAIN QUERY PLAN {one}")] for one in ran}
-
-    found = await store._do(plans)
-    await store.close()
-    walks = {
-        sql: plan
-        for sql, plan in found.items()
-        if any(step.startswith("SCAN") and "CONSTANT" not in step for step in plan)
-    }
-    assert walks == {}
-    used = " ".join(step for plan in found.values() for step in plan)
-    indexes = {"ready", "ready_queue", "passed_over", "timers", "leases", "expiry", "outbox_order"}
-    listings = {"by_age", "by_status", "by_workflow", "by_both", "by_need", "by_attribute"}
-    assert {name for name in indexes | listings if not re.search(rf"INDEX {name}\b", used)} == set()
-    sorts = {sql: plan for sql, plan in found.items() if any("TEMP B-TREE" in step for step in plan)}
-    assert {sql.partition(" FROM ")[2].split(" ")[0] for sql in sorts} <= {"entry"}, "one execution's journal is small"

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from runner.broker import Broker, Consumer, EventRefused, Listening
+from runner.broker import Broker, Consumer, EventRefused, EventReturned, Listening
+from runner.broker.handling import REQUEUE_PAUSE
 from runner.errors import BrokerUnavailable, ConfigError
 from runner.messages import Emission
 from tests.contract_broker.helpers import Inject, eventually
@@ -177,6 +178,15 @@ async def test_a_refused_event_is_a_dead_letter_at_once(broker: Broker) -> None:
     await eventually(lambda: letters(broker, 1), "the refused one is kept")
     [letter] = await broker.dead_letters(10)
     assert (letter.queue, letter.reason) == ("on:mailer", "no such order")
+
+
+async def test_an_event_that_is_given_back_is_heard_again_at_once(broker: Broker) -> None:
+    ear = Ear(lambda time: EventReturned() if time == 1 else None)
+    await listen(broker, ear)
+    began = asyncio.get_running_loop().time()
+    await broker.emit(emission())
+    await eventually(lambda: ear.ids == ["e-1", "e-1"], "it came back")
+    assert asyncio.get_running_loop().time() - began < REQUEUE_PAUSE
 
 
 async def test_what_is_no_event_is_a_dead_letter_with_the_reason_and_hinders_nobody(

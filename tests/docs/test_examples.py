@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runner.describe import Node, describe
 from tests.docs.blocks import marked
 from tests.docs.programs import run
 from tests.servers import ROOT
@@ -59,6 +62,21 @@ def test_the_readme_says_how_to_run_the_others() -> None:
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_an_example_is_short_enough_to_be_read(name: str) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) < LONGEST
+
+
+@pytest.mark.parametrize("name", ["agent", "onboarding", "order"])
+def test_an_example_can_be_described_to_its_end(name: str) -> None:
+    app = importlib.import_module(f"examples.{name}").app
+    flows = [describe(workflow, known=app.find) for workflow in app.workflows()]
+    assert flows and not any(flow.truncated for flow in flows)
+    assert [node for flow in flows for node in walked(flow.nodes) if node.kind == "unknown"] == []
+
+
+def walked(nodes: Iterable[Node]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        for arm in node.branches:
+            yield from walked(arm.nodes)
 
 
 @pytest.mark.slow

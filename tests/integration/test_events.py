@@ -161,7 +161,7 @@ async def test_observers_see_an_execution_from_its_claim_to_its_end_in_order(app
         await ctx.note("charged", by="ann")
         try:
             await ctx.step("fail", fail)
-        except Exception:  # noqa: BLE001
+        except Exception:
             await ctx.sleep(0.01, id="nap")
         return await ctx.wait_for_signal(go, id="go")
 
@@ -202,6 +202,23 @@ def ended(typed: list[events.ExecutionEvent]) -> events.ExecutionEvent | None:
     return next(
         (one for one in typed if isinstance(one, events.ExecutionStatusChanged) and one.after == "completed"), None
     )
+
+
+async def test_a_signal_that_came_before_its_wait_is_told_by_name(app: App, run: Run) -> None:
+    told: list[events.SignalConsumed] = []
+
+    @app.workflow
+    async def late(ctx: Context) -> int:
+        return await ctx.wait_for_signal(go, id="gate")
+
+    app.on(events.SignalConsumed)(told.append)
+    async with run(app, workers=0) as fleet:
+        handle = await fleet.client.start(late)
+        await handle.signal(go, 3)
+        await fleet.add_worker()
+        await handle.result(timeout=30)
+        await until(lambda: bool(told), "it was told")
+    assert [(one.id, one.name) for one in told] == [("gate", "go")]
 
 
 async def test_the_trail_in_the_store_says_what_the_observers_were_told(app: App, run: Run) -> None:
@@ -256,7 +273,7 @@ async def test_a_workers_life_is_told_in_order(app: App, run: Run) -> None:
         worker = fleet.workers[0].options.id
         await until(lambda: told == [("Ready", worker)], "it is ready")
         await fleet.workers[0].drain()
-    assert told == [(kind, worker) for kind in ("Ready", "Draining", "Drained")]
+        assert told == [(kind, worker) for kind in ("Ready", "Draining", "Drained")]
 
 
 async def test_a_worker_that_cuts_something_off_says_so(app: App, run: Run) -> None:

@@ -49,8 +49,8 @@ def _unheard(row: Row) -> bool:
 
 def _create(s: Session, asked: Start, partitions: int) -> Row:
     row = saving.insert(s, moves.created(asked, s.ns, partitions, s.now), asked.input)
-    entries = [(row.x, one.id, one.number, one.pack()) for one in asked.entries]
-    s.db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", entries)
+    for one in asked.entries:
+        s.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", (row.x, one.id, one.number, one.pack()))
     saving.set_attributes(s, row, asked.attributes)
     if asked.parent:
         kin.add_follower(s, row, asked.parent, asked.parent_run)

@@ -167,7 +167,7 @@ def received(row: Row, deliver: Deliver, now: int) -> Row:
 def over(row: Row, end: End, seen: int, nearest: int | None, now: int) -> Row | None:
     """What an end makes of an owned row, or None when it is refused and the turn goes on.
 
-    ``nearest`` is the earliest deadline of the open waits.
+    ``nearest`` is the earliest deadline of the open waits; only a suspension looks at it.
     """
     if isinstance(end, Fail):
         row = row._replace(escaped=packed_ids(end.escaped))

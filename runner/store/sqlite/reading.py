@@ -55,7 +55,7 @@ def history_of(s: Session, row: Row) -> History:
             )
             for id, kind, name, opened_at, deadline, attempts, details in waits
         ),
-        inbox=inbox_of(s, row, 0),
+        inbox=inbox_of(s, row, 0) if row.inbox else (),
         now=s.now,
         rows=s.harvest()[1],
     )

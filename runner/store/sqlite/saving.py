@@ -42,10 +42,9 @@ def save(s: Session, old: Row, new: Row, notes: Iterable[AuditEntry] = ()) -> Ro
 
 
 def set_attributes(s: Session, row: Row, attributes: Iterable[tuple[str, str]]) -> None:
-    s.db.executemany(
-        "INSERT OR REPLACE INTO attribute VALUES (?, ?, ?, ?, ?)",
-        [(row.x, name, text, row.ns, row.created_at) for name, text in attributes],
-    )
+    for name, text in attributes:
+        values = (row.x, name, text, row.ns, row.created_at)
+        s.db.execute("INSERT OR REPLACE INTO attribute VALUES (?, ?, ?, ?, ?)", values)
 
 
 @cache

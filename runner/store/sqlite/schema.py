@@ -175,8 +175,13 @@ CREATE TABLE worker (
 
 
 def connect(path: str | None) -> sqlite3.Connection:
-    """A connection that survives a power loss with everything it committed; transactions are begun by hand."""
-    db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
+    """A connection that survives a power loss with everything it committed; transactions are begun by hand.
+
+    It may be used from any thread, by one at a time.
+    """
+    where = ":memory:" if path is None else path
+    # The store has more statements than the 128 that are kept compiled by default.
+    db = sqlite3.connect(where, isolation_level=None, check_same_thread=False, cached_statements=512)
     if path is not None:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

@@ -24,10 +24,12 @@ from runner.records import (
 )
 from runner.store import PARTITIONS
 from runner.store.sqlite import arrivals, fleet, kin, operating, outbox, reading, schema, sweeps, trail, turns
+from runner.store.sqlite.batches import Connection, DiskFull
+from runner.store.sqlite.direct import Direct
 from runner.store.sqlite.lock import FileLock
 from runner.store.sqlite.session import Session
 from runner.store.sqlite.topics import Listener, Topics
-from runner.store.sqlite.writer import Connection, DiskFull, Writer
+from runner.store.sqlite.writer import Writer
 from runner.transactions import (
     Commit,
     Committed,
@@ -49,6 +51,9 @@ from runner.transactions import (
 
 log = Logger("runner.store")
 T = TypeVar("T")
+
+#: Executions that one operation starts: some milliseconds, which are the event loop's when the store is in memory.
+PORTION = 100
 
 
 def wall_ms() -> int:
@@ -77,7 +82,7 @@ class SqliteStore:
         self._clock = clock or wall_ms
         self._said = 0
         self._topics = Topics()
-        self._writer: Writer | None = None
+        self._writer: Writer | Direct | None = None
 
     @property
     def interruptions(self) -> int:
@@ -90,7 +95,8 @@ class SqliteStore:
         Raises ConfigError when another store has it open, or it is damaged, foreign, of a newer schema, or holds
         the namespace with another number of partitions.
         """
-        writer = Writer(self._where, self._connect, self._moment, self._topics)
+        work = Direct if self._path is None else Writer
+        writer = work(self._where, self._connect, self._moment, self._topics)
         try:
             await asyncio.wrap_future(writer.opened)
         except BaseException:
@@ -106,9 +112,11 @@ class SqliteStore:
     # -- executions -------------------------------------------------------------------------------
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
-        # Children are running work: what was begun must be able to end.
-        do = self._do if all(one.parent for one in starts) else self._new_work
-        return await do(partial(arrivals.start, starts=tuple(starts), partitions=self.partitions))
+        # Each is on its own, so a big batch need not keep everybody else waiting: one portion after the other.
+        answers: list[Started] = []
+        for at in range(0, len(starts), PORTION):
+            answers += await self._start(tuple(starts[at : at + PORTION]))
+        return answers
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms))
@@ -198,8 +206,13 @@ class SqliteStore:
 
     # -- inside -----------------------------------------------------------------------------------
 
+    async def _start(self, starts: tuple[Start, ...]) -> list[Started]:
+        # Children are running work: what was begun must be able to end.
+        do = self._do if all(one.parent for one in starts) else self._new_work
+        return await do(partial(arrivals.start, starts=starts, partitions=self.partitions))
+
     async def _do(self, operation: Callable[[Session], T]) -> T:
-        return await asyncio.wrap_future(self._opened().ask(operation))
+        return await self._opened().answer(operation)
 
     async def _new_work(self, operation: Callable[[Session], T]) -> T:
         try:
@@ -207,7 +220,7 @@ class SqliteStore:
         except DiskFull as error:
             raise Overloaded(str(error)) from error
 
-    def _opened(self) -> Writer:
+    def _opened(self) -> Writer | Direct:
         if self._writer is None:
             raise StoreUnavailable(f"the store on {self._where} is not open")
         return self._writer
@@ -255,7 +268,7 @@ class SqliteRenewer:
     #: A write takes milliseconds; a disk that hangs longer than this has lost the leases anyway.
     TIMEOUT_S = 5.0
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer | Direct) -> None:
         self._writer = writer
 
     def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]:
@@ -270,6 +283,6 @@ class SqliteRenewer:
 
     def _wait(self, operation: Callable[[Session], T]) -> T:
         try:
-            return self._writer.ask(operation).result(self.TIMEOUT_S)
+            return self._writer.wait(operation, self.TIMEOUT_S)
         except TimeoutError:
             raise StoreUnavailable(f"the store did not answer within {self.TIMEOUT_S:.0f} s") from None

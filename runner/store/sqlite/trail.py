@@ -29,12 +29,9 @@ def add(s: Session, row: Row, rows: Sequence[AuditEntry]) -> int:
     s.rows += rows
     if not row.audit:
         return 0
+    for place, one in enumerate(rows, row.lines):
+        s.db.execute("INSERT INTO audit VALUES (?, ?, ?)", (row.x, place, one.pack()))
     lines = row.lines + len(rows)
-    places = range(row.lines, lines)
-    s.db.executemany(
-        "INSERT INTO audit VALUES (?, ?, ?)",
-        [(row.x, place, one.pack()) for place, one in zip(places, rows, strict=True)],
-    )
     if lines > row.audit:
         s.db.execute("DELETE FROM audit WHERE x = ? AND place < ?", (row.x, lines - row.audit))
     return lines

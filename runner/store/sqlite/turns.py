@@ -25,6 +25,7 @@ from runner.transactions import (
     Refusal,
     Renewed,
     RetryAttempt,
+    Suspend,
     Wake,
 )
 
@@ -62,7 +63,8 @@ def commit(s: Session, asked: Commit) -> Committed | None:
     deadlines = _open_and_close(s, row, asked)
     _send(s, row, asked)
     held = moves.held(row, asked, s.now)
-    gone = None if asked.end is None else moves.over(held, asked.end, asked.seen, _nearest(s, row), s.now)
+    nearest = _nearest(s, row) if isinstance(asked.end, Suspend) else None
+    gone = None if asked.end is None else moves.over(held, asked.end, asked.seen, nearest, s.now)
     left = held if gone is None or asked.end is None else _settle(s, held, gone, asked.end, asked.seen)
     changed = saving.save(s, row, _remember(left, asked, deadlines, s.now), asked.audit)
     return _answer(s, changed, changed.answer if gone is None else changed.left_answer, asked.seen)
@@ -113,10 +115,11 @@ def pass_over(s: Session, id: str, reason: str) -> None:
 def _record(s: Session, row: Row, entries: Sequence[Entry]) -> None:
     for entry in entries:
         packed = entry.pack()
+        values = (row.x, entry.id, entry.number, packed)
+        if s.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values).rowcount:
+            continue
         found = s.db.execute("SELECT packed FROM entry WHERE x = ? AND id = ?", (row.x, entry.id)).fetchone()
-        if found is None:
-            s.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", (row.x, entry.id, entry.number, packed))
-        elif found[0] != packed:
+        if found[0] != packed:
             raise StoreConflict(
                 f"execution {row.id!r} has recorded {entry.id!r} already, with other content: nothing was written"
             )
@@ -142,7 +145,8 @@ def _open(s: Session, row: Row, wait: Open) -> int | None:
 
 
 def _close(s: Session, row: Row, ids: Sequence[str]) -> None:
-    s.db.executemany("DELETE FROM wait WHERE x = ? AND id = ?", [(row.x, id) for id in ids])
+    for id in ids:
+        s.db.execute("DELETE FROM wait WHERE x = ? AND id = ?", (row.x, id))
 
 
 def _send(s: Session, row: Row, asked: Commit) -> None:

@@ -1,5 +1,5 @@
 """Exploring a workflow: a fault at every durable point of it, and the smallest that it does not bear."""
 
-from runner.testing.explore.search import Exploration, ExplorationFailed, explore
+from runner.testing.exploring.search import Exploration, ExplorationFailed, explore
 
 __all__ = ["Exploration", "ExplorationFailed", "explore"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from runner.signals import Signal
 from runner.testing.env import Sent
-from runner.testing.explore.source import Names
-from runner.testing.explore.trial import Ran, Subject
+from runner.testing.exploring.source import Names
+from runner.testing.exploring.trial import Ran, Subject
 
 
 def report(subject: Subject, ran: Ran, tried: int) -> str:
@@ -28,7 +28,7 @@ def source_of(subject: Subject, ran: Ran) -> str:
     names.add("runner.testing", "TestEnv")
     body = textwrap.indent("\n".join(_body(subject, ran, names)), "    ")
     name = f"test_{_identifier(subject.workflow.name)}_when_{_identifier(str(ran.case))}"
-    return "\n".join([*names.lines(), "", "", f"async def {name}() -> None:", body]) + "\n"
+    return "\n".join([*names.lines(), "", "", f"async def {name}() -> None:", body])
 
 
 def _body(subject: Subject, ran: Ran, names: Names) -> list[str]:

@@ -13,8 +13,8 @@ from runner.log import muted
 from runner.testing.asked import unsteady
 from runner.testing.endings import Ending
 from runner.testing.env import TestEnv
-from runner.testing.explore.cases import Case, Point, points
-from runner.testing.explore.rules import Broken, Check, Outcome, broken_by, checked, steady
+from runner.testing.exploring.cases import Case, Point, points
+from runner.testing.exploring.rules import Broken, Check, Outcome, broken_by, checked, steady
 from runner.testing.ledger import Ledger
 from runner.workflow import Workflow
 

@@ -13,7 +13,7 @@ from runner.errors import PayloadError
 from runner.records import Status
 from runner.testing.calls import Call
 from runner.testing.endings import Ending
-from runner.testing.explore.cases import Case
+from runner.testing.exploring.cases import Case
 from runner.testing.ledger import Ledger
 
 #: The user's own rule: raises AssertionError, or returns False, where it does not hold. It may be async.

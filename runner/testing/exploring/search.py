@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from runner.app import App
 from runner.testing.env import Sent
-from runner.testing.explore.cases import Case, Point, hidden_faults, signal_cases, single_faults
-from runner.testing.explore.report import report
-from runner.testing.explore.rules import Check, Outcome
-from runner.testing.explore.trial import Prepare, Ran, Subject, run
+from runner.testing.exploring.cases import Case, Point, hidden_faults, signal_cases, single_faults
+from runner.testing.exploring.report import report
+from runner.testing.exploring.rules import Check, Outcome
+from runner.testing.exploring.trial import Prepare, Ran, Subject, run
 from runner.testing.ledger import Ledger
 from runner.workflow import Workflow
 
