@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +85,20 @@ def duration(value: Any) -> timedelta:
         return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
     except OverflowError:
         raise click.BadParameter(f"{value!r} is too long") from None
+
+
+def instant(value: Any) -> datetime:
+    """The type of options such as ``2027-03-13T09:00Z``: a moment that is the same everywhere."""
+    if isinstance(value, datetime):
+        moment = value
+    else:
+        try:
+            moment = datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            raise click.BadParameter(f"{value!r}: a moment such as 2027-03-13T09:00Z") from None
+    if moment.utcoffset() is None:
+        raise click.BadParameter(f"{value!r} is another moment on every machine: put Z or an offset behind it")
+    return moment
 
 
 def names(value: Any) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def scheduler(
     health_port: int | None,
     health_host: str,
 ) -> None:
-    """Fire timers, take back what dead workers held, publish what was lost.
+    """Fire timers and schedules, take back what dead workers held, publish what was lost.
 
     Run as many as you like: one leads, the others follow within seconds when it goes.
     """
