@@ -73,6 +73,8 @@ class Branching(Base):
         if not branches:
             raise UsageError(f"ctx.race({id!r}): give it branches, by name")
         check_branches(f"ctx.race({id!r})", branches.values())
+        for branch_name in branches:
+            checked(branch_name, f"branch of ctx.race({id!r})")
         where = self._place("ctx.race")
         name = checked(id, "ctx.race")
         return Routine(self._replay, f"ctx.race({id!r})", where, lambda: race(self._replay, name, where, branches))

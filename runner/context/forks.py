@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Never, TypeVar
 
 from runner.codec import encode
+from runner.context.base import checked
 from runner.core.branches import Raised, Won
 from runner.core.calls import Call, asked, branch
 from runner.core.commands import Decision, Fork, Part, Place
@@ -34,7 +35,10 @@ def map_fork(
 ) -> Fork:
     """One part per item, under the item's key or place. Raises UsageError for a key that comes twice."""
     all_items = list(items)
-    names = [str(index) if key is None else str(key(item)) for index, item in enumerate(all_items)]
+    names = [
+        str(index) if key is None else checked(str(key(item)), f"key of ctx.map({id!r})")
+        for index, item in enumerate(all_items)
+    ]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise UsageError(f"ctx.map({id!r}): the key {twice!r} comes twice; each item needs a key of its own")
