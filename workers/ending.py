@@ -112,11 +112,16 @@ def _final(error: BaseException) -> bool:
     return isinstance(error, DeterminismError | UsageError)
 
 
+def _is_one(error: BaseException, classes: tuple[type[BaseException], ...]) -> bool:
+    """True for an error of these classes, also where a step's own error is only told of."""
+    return isinstance(error, classes) or (isinstance(error, StepFailed) and any(map(error.matches, classes)))
+
+
 def _again(at: Situation, error: BaseException, after_ms: int) -> bool:
     retry, execution = at.workflow.retry, at.execution
     elapsed_ms = at.now - (execution.run_at or execution.started_at or execution.created_at)
     return (
         execution.attempt < at.workflow.max_attempts
-        and not isinstance(error, retry.non_retryable)
+        and not _is_one(error, retry.non_retryable)
         and not retry.gives_up(elapsed_ms + after_ms)
     )

@@ -282,3 +282,13 @@ async def test_a_thousand_parents_cancelled_at_once_leave_no_child_running(app: 
             assert set(outcomes) == {"ExecutionCancelled"}
         await nothing_left(fleet)
     assert finished == []
+
+
+async def test_nobody_is_a_child_of_its_own(app: App, run: Run):
+    @app.workflow("flow", max_attempts=1)
+    async def flow(ctx: Context) -> None:
+        await ctx.run_child("again", flow, idempotency_key="k")
+
+    async with run(app) as fleet:
+        with pytest.raises(ExecutionFailed, match="its own child"):
+            await (await fleet.client.start(flow, idempotency_key="k")).result(timeout=20)
