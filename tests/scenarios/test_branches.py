@@ -79,7 +79,7 @@ async def test_a_race_ends_as_its_first_ended_whichever_worker_dies(app: App, ru
     assert [life.outcome for life in lives.values()] == [expected] * len(lives)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_map_over_a_thousand_items_survives_a_crash_in_its_middle(app: App, run: Run):
     calls: Counter[int] = Counter()
     running = most = 0
