@@ -100,6 +100,11 @@ def _final(error: BaseException) -> bool:
     return isinstance(error, DeterminismError | UsageError)
 
 
+def _is_one(error: BaseException, classes: tuple[type[BaseException], ...]) -> bool:
+    """True for an error of these classes, also where a step's own error is only told of."""
+    return isinstance(error, classes) or (isinstance(error, StepFailed) and any(map(error.matches, classes)))
+
+
 def _again(at: Situation, error: BaseException, after_ms: int) -> bool:
     retry, execution = at.workflow.retry, at.execution
     elapsed_ms = (
@@ -109,6 +114,6 @@ def _again(at: Situation, error: BaseException, after_ms: int) -> bool:
     )
     return (
         execution.attempt < at.workflow.max_attempts
-        and not isinstance(error, retry.non_retryable)
+        and not _is_one(error, retry.non_retryable)
         and not retry.gives_up(elapsed_ms + after_ms)
     )
