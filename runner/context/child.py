@@ -117,10 +117,6 @@ def _decision(entry: str, where: Place, parent: Parent, start: ChildStart) -> De
     if made.id == parent.execution_id:
         raise UsageError(f"ctx.start_child({start.id!r}): with this idempotency_key {made.id!r} would be its own child")
     made = replace(made, request=f"child:{child_id(parent, entry)}", parent=parent.execution_id, parent_run=parent.run)
-    if made.id == parent.execution_id:
-        raise UsageError(
-            f"child {start.id!r}: its idempotency key is this execution's own, which would wait for itself"
-        )
     outgoing = Outgoing(target=made.id, request=made.request, kind="start", payload=made.pack())
     return Decision(
         id=start.id,
