@@ -26,13 +26,14 @@ format: ## Rewrite the code in the house's format
 	@$(PYTHON) -m ruff check --quiet --fix-only .
 	@$(PYTHON) -m ruff format .
 
-bench: ## Measure replay, and executions a second: embedded, in tests, then on private Redis and RabbitMQ
+bench: ## Measure replay, executions a second (embedded, in tests, on private Redis and RabbitMQ), and schedules
 	@tests/setup/servers
 	@tests/setup/venv dev
 	@$(PYTHON) benchmarks/replay.py
 	@$(PYTHON) benchmarks/throughput.py
 	@$(PYTHON) benchmarks/testing.py
 	@$(PYTHON) -m tests.setup.with_servers $(PYTHON) benchmarks/throughput.py
+	@$(PYTHON) -m tests.setup.with_servers $(PYTHON) benchmarks/schedules.py
 
 clean: ## Remove what was built, cached and installed here
 	rm -rf .venv dist build .runner .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -54,7 +54,7 @@ class Scripts:
     overdue: Script
     pass_over: Script
     purge: Script
-    put_schedule: Script
+    put_schedules: Script
     read: Script
     reap: Script
     recall: Script

@@ -201,7 +201,8 @@ class RedisStore:
         return timetable.kept(await self._pipeline.command("HGET", f"{self._keys.wide}schedules", id))
 
     async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
-        return await all_answers(self._put_schedule(one) for one in schedules)
+        words = [word for one in schedules for word in timetable.words(one)]
+        return [bool(put) for put in await self._pipeline.run(scripts().put_schedules, self._keys.wide, *words)]
 
     async def drop_schedule(self, id: str, revision: int) -> bool:
         return bool(await self._pipeline.run(scripts().drop_schedule, self._keys.wide, id, revision))
@@ -256,9 +257,6 @@ class RedisStore:
             if reply is None:
                 raise
         return decode.started(reply, self._partition(start.id))
-
-    async def _put_schedule(self, schedule: Schedule) -> bool:
-        return bool(await self._pipeline.run(scripts().put_schedule, self._keys.wide, *timetable.words(schedule)))
 
     async def _deliver(self, deliver: Deliver) -> Reply:
         home, blob = self._keys.home(deliver.id), encode.inbox_blob(deliver)
