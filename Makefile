@@ -26,11 +26,12 @@ format: ## Rewrite the code in the house's format
 	@$(PYTHON) -m ruff check --quiet --fix-only .
 	@$(PYTHON) -m ruff format .
 
-bench: ## Measure replay, and executions a second: embedded, then on private Redis and RabbitMQ
+bench: ## Measure replay, and executions a second: embedded, in tests, then on private Redis and RabbitMQ
 	@tests/setup/servers
 	@tests/setup/venv dev
 	@$(PYTHON) benchmarks/replay.py
 	@$(PYTHON) benchmarks/throughput.py
+	@$(PYTHON) benchmarks/testing.py
 	@$(PYTHON) -m tests.setup.with_servers $(PYTHON) benchmarks/throughput.py
 
 clean: ## Remove what was built, cached and installed here

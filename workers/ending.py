@@ -41,7 +41,7 @@ class Situation:
     errors: Mapping[str, type[BaseException]]
     cancelled: bool
     rolled_back: bool  # a rollback is recorded: the failure that led to it is final
-    unread: tuple[int, ...]  # signals that no wait has consumed
+    unread: tuple[int, ...]  # signals that no wait has consumed, and a cancel that the code has not heard of
     now: int
     chance: float
 

@@ -99,6 +99,11 @@ class TurnJournal:
         return entry
 
     @property
+    def heard(self) -> int:
+        """The inbox length up to a cancel that has been seen, and has not entered the workflow."""
+        return min((item.index for item in self.unread.values() if item.kind == "cancel"), default=self.seen)
+
+    @property
     def fullness(self) -> float:
         """How much of what a run may record has been recorded: above 1 it is too much."""
         return max(self._number / MAX_ENTRIES, self._bytes / MAX_BYTES)

@@ -30,6 +30,7 @@ from runner.store import Store
 from runner.transactions import (
     Commit,
     Committed,
+    Complete,
     End,
     Fail,
     Renewed,
@@ -265,7 +266,7 @@ class Turn:
             errors=self._errors,
             cancelled=self._replay.cancelled,
             rolled_back=self._journal.rolled_back,
-            unread=tuple(index for index, item in self._journal.unread.items() if item.kind == "signal"),
+            unread=tuple(index for index, item in self._journal.unread.items() if item.kind != "ended"),
             now=self._clock.now(),
             chance=random.random(),  # noqa: S311 - jitter
         )
@@ -322,7 +323,8 @@ class Turn:
             nonce=self._lease.nonce,
             count=self._commits,
             lease_ms=self._lease_ms,
-            seen=journal.seen,
+            # A cancel that has come is no cancel yet for code that was at its end before it heard of it.
+            seen=journal.heard if isinstance(end, Complete) else journal.seen,
             entries=entries,
             opens=opens,
             closes=tuple(closes),

@@ -16,6 +16,7 @@ from runner.errors import BrokerUnavailable, PayloadError, StoreConflict, StoreU
 from runner.events import Aborting, Drained, Draining, Ready
 from runner.failures import said
 from runner.log import Logger
+from runner.messages import Hint
 from runner.payload_codec import Sealing
 from runner.persistence import until_answered
 from runner.records import History, WorkerInfo
@@ -28,6 +29,7 @@ from runner.workers.loopwatch import LoopWatch
 from runner.workers.options import WorkerOptions
 from runner.workers.slots import Slots
 from runner.workers.steps import StepRunner
+from runner.workers.strangers import Strangers
 from runner.workers.subscriptions import Subscriptions
 from runner.workers.turn import LeaseLost, Parked, Turn
 
@@ -68,6 +70,7 @@ class Worker:
         self._subscriptions = Subscriptions(app.subscriptions(), broker, Sealing(app.payload_codec))
         self._steps = steps or StepRunner(self.options.threads)
         self._ticks = ticks
+        self._strangers = Strangers(store)
         self._slots = Slots(self.options.concurrency)
         self._turns: dict[str, Turn] = {}  # by execution id
         self._bodies: set[asyncio.Task[Wake | None]] = set()  # the turns, as tasks
@@ -181,7 +184,7 @@ class Worker:
     async def _handle(self, delivery: Delivery) -> None:
         hint = delivery.hint
         if self._app.find(hint.workflow, hint.version) is None:
-            await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
+            await self._give_to_others(delivery)
             return
         nonce, asked_at = secrets.token_hex(16), boot_ms()
 
@@ -289,6 +292,13 @@ class Worker:
         log.error("payload.unreadable", execution_id=lease.id, error=str(error))
         await self._hand_back(lease, str(error))
 
+    async def _give_to_others(self, delivery: Delivery) -> None:
+        hint = delivery.hint
+        if await self._strangers.offer_at_once(hint, delivery.queue):
+            await self._offer(delivery.queue, hint)
+        else:
+            await self._pass_over(hint.execution_id, f"no workflow {hint.workflow!r} version {hint.version} here")
+
     async def _pass_over(self, execution_id: str, reason: str) -> None:
         log.info("execution.passed_over", execution_id=execution_id, reason=reason)
         await until_answered(partial(self._store.pass_over, execution_id, reason))
@@ -302,12 +312,14 @@ class Worker:
             sending.add_done_callback(self._sending.discard)
 
     async def _publish(self, wake: Wake | None) -> None:
-        if wake is None:
-            return
+        if wake is not None:
+            await self._offer(wake.queue, wake.hint)
+
+    async def _offer(self, queue: str, hint: Hint) -> None:
         try:
-            await self._broker.publish(wake.queue, wake.hint)
+            await self._broker.publish(queue, hint)
         except BrokerUnavailable as error:
-            log.warning("hint.left_to_outbox", execution_id=wake.id, error=str(error))
+            log.warning("hint.left_to_outbox", execution_id=hint.execution_id, error=str(error))
 
     # -- news -------------------------------------------------------------------------------------
 

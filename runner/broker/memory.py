@@ -39,6 +39,9 @@ class MemoryBroker:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        self.handled = 0  # messages, so far
+        self._handling: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
         self._closed = False
         self._queues: dict[str, deque[Copy]] = {}
         self._bound: dict[str, set[str]] = {}  # the subscribers' queues by event
@@ -97,10 +100,31 @@ class MemoryBroker:
         waiting = self._queues.get(queue)
         return None if waiting is None else len(waiting)
 
-    async def settled(self) -> None:
-        """Wait until everything that was handed out has been handled, and what was published meanwhile too."""
-        while handling := [task for consumer in self._consumers for task in consumer.handling]:
-            await asyncio.wait(handling)
+    async def settled(self, patience_s: float | None = None) -> None:
+        """Wait until everything that was handed out has been handled, and what was published meanwhile too.
+
+        Raises TimeoutError when for ``patience_s`` seconds nothing came to its end.
+        """
+        while self._handling:
+            handled = self.handled
+            self._idle.clear()
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._idle.wait()
+            except TimeoutError:
+                if self.handled == handled:
+                    raise
+
+    def begun(self, task: asyncio.Task[None]) -> None:
+        """A message is being handled."""
+        self._handling.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._handling.discard(task)
+        self.handled += 1
+        if not self._handling:
+            self._idle.set()
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         return list(self._dead)[:limit]
@@ -168,7 +192,6 @@ class MemoryConsumer:
         self._prefetch = dict(prefetch)
         self._take = take
         self._held: dict[str, set[MemoryMessage]] = {queue: set() for queue in prefetch}
-        self.handling: set[asyncio.Task[None]] = set()
         self._paused = False
         self._stopped = False
 
@@ -200,9 +223,7 @@ class MemoryConsumer:
     def take(self, queue: str, copy: Copy) -> None:
         message = MemoryMessage(self._broker, self, queue, copy)
         self._held[queue].add(message)
-        task = asyncio.get_running_loop().create_task(self._take(message))
-        self.handling.add(task)
-        task.add_done_callback(self.handling.discard)
+        self._broker.begun(asyncio.get_running_loop().create_task(self._take(message)))
 
     def release(self, message: MemoryMessage) -> bool:
         """False when the consumer does not hold it any more: stopped, or settled before."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from runner.context import Case, Child, Context, Known
-from runner.context.forks import check_branches, coroutine_of, needs_one, started
+from runner.context.forks import check_branches, coroutine_of, map_fork, needs_one, started
 from runner.core.calls import Call
 from runner.core.commands import Part, Place
 from runner.describe.flow import Node
@@ -58,8 +58,9 @@ class DescribingContext(Context):
         """One item stands for all of them."""
         all_items = list(items)
         item = all_items[0] if all_items else Placeholder(f"{id}[]")
-        part = Part("each", lambda: started(fn, (item,), f"ctx.map({id!r})"))
-        split = Split(node=Node(kind="map", id=_text(id)), parts=[part], answer=lambda one: (*one * len(all_items),))
+        (part,) = map_fork(_text(id), self._place("ctx.map"), fn, [item], None, None).parts
+        parts = [Part("each", part.begin)]
+        split = Split(node=Node(kind="map", id=_text(id)), parts=parts, answer=lambda one: (*one * len(all_items),))
         return self._call("ctx.map", split)
 
     def race(self, id: Any, /, **branches: Any) -> Any:
@@ -164,8 +165,8 @@ class _Saga:
 
 
 def _part(case: Case[Any, Any], value: Any) -> Part:
-    given = (value,) if needs_one(case.run) else ()
-    return Part(case.id, lambda: started(case.run, given, f"case {case.id!r}"))
+    arguments = (value,) if needs_one(case.run) else ()
+    return Part(case.id, lambda: started(case.run, arguments, f"case {case.id!r}"))
 
 
 def _fallback(default: Any) -> list[Case[Any, Any]]:

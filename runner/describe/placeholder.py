@@ -6,7 +6,6 @@ import dis
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 #: Characters that a placeholder says of itself.
 _LONGEST = 60
@@ -60,9 +59,6 @@ class Placeholder:
     def __eq__(self, other: object) -> bool:
         return False
 
-    def __ne__(self, other: object) -> bool:
-        return True
-
     def __lt__(self, other: object) -> bool:
         return False
 
@@ -98,12 +94,14 @@ for _name in (*_TWO_SIDED.split(), *(f"r{name}" for name in _TWO_SIDED.split()),
 
 def _unpacked(frame: FrameType) -> int:
     """How many values ``a, b = value`` in this frame takes; 1 where nothing is unpacked."""
-    code: Any = frame.f_code.co_code
-    opcode, argument = dis.opname[code[frame.f_lasti]], code[frame.f_lasti + 1]
-    match opcode:
+    code, at = frame.f_code.co_code, frame.f_lasti
+    match dis.opname[code[at]]:
         case "UNPACK_SEQUENCE":
-            return int(argument)
-        case "UNPACK_EX":  # `a, *b = value`: the star takes what is left, one
-            return int(argument) + 1
+            return code[at + 1]
+        case (
+            "UNPACK_EX"
+        ):  # `a, *b, c = value`: what stands behind the star is in the instruction before; the star takes one
+            behind = code[at - 1] if dis.opname[code[at - 2]] == "EXTENDED_ARG" else 0
+            return code[at + 1] + 1 + behind
         case _:
             return 1

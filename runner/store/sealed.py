@@ -57,6 +57,7 @@ class SealedStore:
     def __init__(self, store: Store, sealing: Sealing) -> None:
         self._store = store
         self._sealing = sealing
+        self._clear = sealing.codec is None  # then nothing is sealed, and only what others sealed is looked for
         self.namespace = store.namespace
         self.partitions = store.partitions
 
@@ -74,23 +75,24 @@ class SealedStore:
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
         """As of a Store; raises PayloadError when the codec cannot encode. So do the other writes."""
-        answers = await self._store.start([sealing.start(one, self._sealing.seal) for one in starts])
+        asked = starts if self._clear else [sealing.start(one, self._sealing.seal) for one in starts]
+        answers = await self._store.start(asked)
         return [self._told(answer) for answer in answers]
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         """As of a Store; raises PayloadError, with the execution claimed, for a history that cannot be opened here."""
         claimed = await self._store.claim(id, nonce, worker, lease_ms)
-        if not isinstance(claimed, History):
+        if not isinstance(claimed, History) or (self._clear and not sealing.holds_sealed(claimed)):
             return claimed
         with _naming(id):
             return self._told(sealing.history(claimed, self._sealing.open))
 
     async def commit(self, commit: Commit) -> Committed | None:
         """As of a Store; raises PayloadError, with everything committed, for news that cannot be opened here."""
-        if self._sealing.codec is not None:
+        if not self._clear:
             commit = sealing.commit(commit, self._sealing.seal)
         committed = await self._store.commit(commit)
-        if committed is None or not (committed.news or committed.rows):
+        if committed is None or not (committed.news or (committed.rows and not self._clear)):
             return committed
         with _naming(commit.id):
             return self._told(replace(committed, news=tuple(self._item(one) for one in committed.news)))
@@ -131,7 +133,7 @@ class SealedStore:
         return self._rows(await self._store.audit(id))
 
     def _told(self, answer: Told) -> Told:
-        return replace(answer, rows=self._rows(answer.rows)) if answer.rows else answer
+        return answer if self._clear or not answer.rows else replace(answer, rows=self._rows(answer.rows))
 
     def _rows(self, rows: Iterable[AuditEntry]) -> tuple[AuditEntry, ...]:
         return tuple(sealing.opened_row(row, self._sealing.open_or_leave) for row in rows)

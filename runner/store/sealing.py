@@ -72,6 +72,17 @@ def history(record: History, change: Change) -> History:
     )
 
 
+def holds_sealed(record: History) -> bool:
+    """True when something in it may be sealed."""
+    payloads = (
+        record.execution.input,
+        *(one.payload for one in record.entries),
+        *(one.details for one in record.waits),
+        *(one.payload for one in record.inbox),
+    )
+    return any(SEALED in payload for payload in payloads)
+
+
 def item(record: InboxItem, change: Change) -> InboxItem:
     if record.kind != "ended" or SEALED not in record.payload:
         return _changed(record, change, "payload")

@@ -17,7 +17,7 @@ from runner.testing.steps import KitSteps
 from runner.testing.store import LIMIT, PARTITION, KitStore
 from runner.transactions import Wake
 
-#: Steps may take so many real seconds before the test is told that it waits for them.
+#: Nothing may come to its end for so many real seconds before the test is told that it waits for a step.
 BUSY_S = 30.0
 
 
@@ -51,8 +51,7 @@ class Pace:
     async def _handled(self) -> None:
         """Raises Stuck when steps do not come to an end."""
         try:
-            async with asyncio.timeout(BUSY_S):
-                await self._broker.settled()
+            await self._broker.settled(BUSY_S)
         except TimeoutError:
             running = ", ".join(f"{call.step!r} of execution {call.execution_id!r}" for call in self._steps.running)
             raise Stuck(

@@ -99,7 +99,7 @@ class Model:
         if once(asked) in kept.requests:
             woke = kept.requests[once(asked)]
             return "delivered", kept.wake() if woke == kept.seq and kept.ready else None
-        if asked.request.startswith("ended:"):
+        if not asked.request.startswith("mismatch:"):
             kept.mark_ended(asked.name)
         if kept.over or asked.run not in (0, kept.run):
             return "terminal", None

@@ -316,6 +316,8 @@ async def test_children_are_remembered(store: Store) -> None:
     )
     await store.deliver(a_notice("c-2"))
     assert await links(store) == [("c-1", "abandon", False), ("c-2", "cancel", True), ("c-3", "cancel", False)]
+    await turn.commit(children=[("c-2", "cancel")])
+    assert (await links(store))[1] == ("c-2", "cancel", True), "started once more, it has ended all the same"
 
 
 async def test_a_child_that_is_of_another_workflow_has_not_ended(store: Store) -> None:
@@ -423,3 +425,15 @@ async def test_a_tombstone_counts_once(store: Store, elapse: Elapse) -> None:
     assert (await store.purge(part(store, "c-1"), 10))[0] == 1
     await start(store, a_start("c-1"))
     assert (await record(store, "c-1")).status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("request_of", "ended"), [("ended:c-1:0", True), ("conflict:c-1:r", True), ("mismatch:c-1:w", False)]
+)
+async def test_every_notice_ends_the_bond_to_a_child_but_one_of_another_workflow(
+    store: Store, request_of: str, ended: bool
+) -> None:
+    turn = await begin(store)
+    await turn.commit(children=(("c-1", "cancel"),))
+    await store.deliver(replace(a_notice("c-1"), request=request_of))
+    assert await links(store) == [("c-1", "cancel", ended)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -181,6 +184,8 @@ def test_a_placeholder_goes_through_what_code_does_with_values():
         result: Any = await ctx.step("get", never)
         a, b = result
         first, *rest = result.items
+        *most, last, latest = result.items
+        assert (len(rest), len(most)) == (1, 1)
         for key, value in result.parts.items():
             await ctx.step(f"part {key} {value}", never)
         total = 3 * result["total"] + sum(x.amount for x in result) - 1
@@ -189,7 +194,7 @@ def test_a_placeholder_goes_through_what_code_does_with_values():
         assert result != 1
         assert (int(result), float(result), len(result), len(list(result))) == (1, 1.0, 1, 1)
         result.x, result["y"] = a, b
-        await ctx.step(text, never, rest, first, hash(result))
+        await ctx.step(text, never, first, last, latest, hash(result))
         await ctx.sleep(result.pause)
         await ctx.wait_for_signal(Signal[int]("go"), timeout=result)
 
@@ -256,6 +261,18 @@ def test_what_a_turn_would_refuse_is_said():
     assert "never awaited" in flow_of(forgetful).nodes[-1].reason
 
 
+async def test_code_cannot_reach_the_loop_or_the_variables_of_whoever_describes_it():
+    mine: ContextVar[str] = ContextVar("mine", default="untouched")
+
+    async def nosy(ctx: Context) -> None:
+        mine.set("touched")
+        asyncio.get_running_loop()
+
+    assert "no running event loop" in flow_of(nosy).nodes[-1].reason
+    assert mine.get() == "untouched"
+    asyncio.get_running_loop()
+
+
 # -- bounds ----------------------------------------------------------------------------------------------
 
 
@@ -264,12 +281,29 @@ def test_a_thousand_nodes_are_kept_branches_included():
         while True:
             try:
                 await ctx.gather(ctx.sleep(1), ctx.step("again", never))
-            except BaseException:  # noqa: BLE001 - swallows the end of the walk as well
+            except BaseException:  # swallows the end of the walk as well
                 continue
 
     flow = flow_of(endless)
     assert flow.truncated
     assert sum(1 + sum(len(arm.nodes) for arm in node.branches) for node in flow.nodes) == 1000
+
+
+def test_branches_that_were_never_begun_are_closed_in_silence():
+    async def one(ctx: Context) -> None:
+        await ctx.sleep(1)
+
+    async def many(ctx: Context) -> None:
+        for _ in range(999):
+            await ctx.sleep(1)
+        await ctx.gather(one(ctx), one(ctx))
+
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        flow = flow_of(many)
+        gc.collect()
+    assert (len(flow.nodes), flow.truncated) == (1000, True)
+    assert complaints == []
 
 
 @pytest.mark.parametrize("line", ["pass", "ctx.uuid()", "ctx.patched('x')"])

@@ -37,10 +37,11 @@ class World:
     asked: dict[int, list[str]] = field(default_factory=dict)  # by how much was recorded then
     ends: dict[str, Notice] = field(default_factory=dict)  # of executions that may be waited for
     sent: list[Outgoing] = field(default_factory=list)
+    seed: str = "x#1"
 
     def replay(self) -> Replay:
         """A fresh replay that has been through the whole journal."""
-        replay = Replay(seed="x#1", started_at=STARTED, errors=self.errors)
+        replay = Replay(seed=self.seed, started_at=STARTED, errors=self.errors)
         isolation = Isolation()
         ctx = Context(replay, self.workflow, execution_id="x", run=1, attempt=1)
         arguments = (decode(encode(self.input), self.workflow.input_type),) if self.workflow.takes_input else ()
@@ -76,6 +77,7 @@ class World:
         replay = self.replay()
         for _ in range(limit):
             if replay.outcome is not None:
+                self.isolation.run(replay.close)
                 return replay.outcome
             opened = [one for one in replay.open.values() if self._possible(one)]
             assert opened, f"nothing can happen; open: {list(replay.open)}"

@@ -257,6 +257,7 @@ async def test_a_failing_childs_notice_and_a_cancel_of_the_parent_in_any_order(a
     assert all(outcome in ("ExecutionCancelled", ["failed"] * 3) for outcome in outcomes)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_thousand_parents_cancelled_at_once_leave_no_child_running(app: App, run: Run):
     """Whether the cancel comes before the child's start, overtakes it, or finds it at work."""

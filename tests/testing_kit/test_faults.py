@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner import App, Cancelled, Context, ExecutionFailed, Retry, Signal, Status, UsageError
+from runner.events import StepCompleted
 from runner.testing import InjectedFailure, TestEnv
 
 go = Signal[str]("go")
@@ -91,6 +92,16 @@ async def test_a_crash_right_after_a_run_went_on_as_new(app: App) -> None:
         env.crash_at("a", "after_commit", times=3)
         assert await (await env.client.start(rounds, 2)).result() == "done"
         assert done == ["2", "1", "0"]
+
+
+async def test_a_worker_that_died_right_after_a_commit_never_heard_of_it(app: App) -> None:
+    told: list[str] = []
+    app.hooks.add(StepCompleted, lambda event: told.append(event.id))
+    async with TestEnv(app) as env:
+        env.crash_at("b", "after_commit")
+        await (await env.client.start("three")).result()
+        await env.settle()
+        assert told == ["a", "c"]
 
 
 async def test_no_user_code_sees_a_crash(app: App) -> None:

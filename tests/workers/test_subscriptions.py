@@ -16,6 +16,7 @@ from runner.codec import encode
 from runner.errors import UsageError
 from runner.events import StepCompleted
 from runner.messages import Emission
+from runner.payload_codec import Sealing
 from runner.signals import Event
 from runner.workers import subscriptions as subscriptions_module
 from runner.workers.subscriptions import AT_ONCE, PREFETCH, Subscriptions
@@ -58,7 +59,7 @@ async def begin(broker: MemoryBroker) -> AsyncIterator[Begin]:
     begun: list[Subscriptions] = []
 
     async def start(app: App) -> Subscriptions:
-        begun.append(Subscriptions(app.subscriptions(), broker))
+        begun.append(Subscriptions(app.subscriptions(), broker, Sealing(app.payload_codec)))
         await begun[-1].start()
         return begun[-1]
 

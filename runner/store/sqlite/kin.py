@@ -60,7 +60,7 @@ def add_children(s: Session, row: Row, children: Iterable[tuple[str, str]]) -> N
 
 def mark_ended(s: Session, row: Row, notice: Deliver) -> None:
     """A notice says that a child has ended; a child of an older run is then forgotten."""
-    if not notice.request.startswith("ended:"):
+    if notice.request.startswith("mismatch:"):
         return  # of another workflow, it said: the execution of that name may well be running
     child = (row.x, notice.name)
     s.db.execute("UPDATE child SET ended = 1 WHERE x = ? AND id = ?", child)

@@ -28,7 +28,7 @@ def source_of(subject: Subject, ran: Ran) -> str:
     names.add("runner.testing", "TestEnv")
     body = textwrap.indent("\n".join(_body(subject, ran, names)), "    ")
     name = f"test_{_identifier(subject.workflow.name)}_when_{_identifier(str(ran.case))}"
-    return "\n".join([*names.lines(), "", "", f"async def {name}() -> None:", body]) + "\n"
+    return "\n".join([*names.lines(), "", "", f"async def {name}() -> None:", body])
 
 
 def _body(subject: Subject, ran: Ran, names: Names) -> list[str]:
