@@ -378,7 +378,7 @@ def test_a_loop_around_a_wait_does_not_keep_the_turn_from_closing() -> None:
         while True:
             try:
                 return await ctx.wait_for_signal(go)
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 continue
 
     world = World(workflow(flow))

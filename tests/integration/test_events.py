@@ -161,7 +161,7 @@ async def test_observers_see_an_execution_from_its_claim_to_its_end_in_order(app
         await ctx.note("charged", by="ann")
         try:
             await ctx.step("fail", fail)
-        except Exception:  # noqa: BLE001
+        except Exception:
             await ctx.sleep(0.01, id="nap")
         return await ctx.wait_for_signal(go, id="go")
 

@@ -340,7 +340,7 @@ async def test_a_handler_that_swallows_everything_does_not_swallow_a_suspension(
         while True:
             try:
                 return await ctx.wait_for_signal(go)
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 await ctx.step("handler", handled.append, "x")
 
     async with run(app) as fleet:
