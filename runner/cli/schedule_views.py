@@ -18,6 +18,7 @@ from runner.records import Execution, Schedule, Status
 from runner.scheduling import fires_of
 
 HEADINGS = ("id", "workflow", "cadence", "state", "last result", "lag", "next")
+FIRE_HEADINGS = ("fires next", "in UTC", "in")
 FIRES = 5
 #: A tick that nobody has decided for so long after it was due has no scheduler: another one leads within 5 s.
 OVERDUE_MS = 10_000
@@ -34,6 +35,7 @@ class Look:
     """
 
     schedule: Schedule
+    now: int
     last: Execution | None
     fires: Sequence[datetime]
     late_ms: int | None
@@ -66,8 +68,8 @@ def look_at(schedule: Schedule, last: Execution | None, now: int) -> Look:
         lag_ms = _last_lag_ms(schedule) if late_ms is None else late_ms
         fires = fires_of(schedule, FIRES, now)
     except (KeyError, ValueError, OSError):
-        return Look(schedule=schedule, last=last, fires=(), late_ms=None, lag_ms=None)
-    return Look(schedule=schedule, last=last, fires=fires, late_ms=late_ms, lag_ms=lag_ms)
+        return Look(schedule=schedule, now=now, last=last, fires=(), late_ms=None, lag_ms=None)
+    return Look(schedule=schedule, now=now, last=last, fires=fires, late_ms=late_ms, lag_ms=lag_ms)
 
 
 def _late_ms(schedule: Schedule, now: int) -> int | None:
@@ -208,8 +210,9 @@ def fires_text(fires: Sequence[datetime]) -> str:
     return ", ".join(_fire_text(earlier, fire) for earlier, fire in zip(before, fires, strict=False))
 
 
-def fire_row(fire: datetime) -> tuple[str, ...]:
-    return (_fire_text(None, fire), moment(round(fire.timestamp() * 1000)) or "")
+def fire_row(fire: datetime, now: int) -> tuple[str, ...]:
+    at = round(fire.timestamp() * 1000)
+    return (_fire_text(None, fire), moment(at) or "", span(max(0, at - now)))
 
 
 def _fire_text(earlier: datetime | None, fire: datetime) -> str:

@@ -98,7 +98,7 @@ def _put_look(app: App, look: Look) -> None:
     )
     if look.fires:
         put("")
-        put_table(("fires next", "in UTC"), [views.fire_row(fire) for fire in look.fires])
+        put_table(views.FIRE_HEADINGS, [views.fire_row(fire, look.now) for fire in look.fires])
 
 
 _APART = ("next_fires",)
@@ -244,6 +244,8 @@ async def _trigger(target: Target, id: str) -> str:
 @json_option
 def backfill(*, id: str, target: Target, start: datetime, end: datetime, per_second: float, as_json: bool) -> None:
     """Run the ticks from --start to --end that have not run. Repeating it is safe: a tick is one execution."""
+    if end < start:
+        raise UsageError("--end is before --start")
     ids = asyncio.run(_backfill(target, id, start, end, per_second))
     if as_json:
         put_json({"schedule_id": id, "executions": ids})
