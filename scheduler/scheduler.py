@@ -58,7 +58,7 @@ class Scheduler:
         courier = Courier(store, broker, hooks, post=self._postbox.put)
         lease_ms = round(self.options.lease_s * 1000)
         self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms)
-        self._schedules = Schedules(store, self._postbox, courier, hooks)
+        self._schedules = Schedules(store, self._postbox.put, courier, hooks)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at
         self._stir = asyncio.Event()

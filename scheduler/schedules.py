@@ -12,14 +12,13 @@ from dataclasses import replace
 
 from runner.answers import all_answers
 from runner.core.ticks import START, decide, done, failed
-from runner.courier import Courier
+from runner.courier import Courier, Post
 from runner.errors import InfrastructureError, StoreUnavailable
 from runner.failures import said
 from runner.firing import cancels_of, misstarted, start_of
 from runner.hooks import Hooks
 from runner.log import Logger
 from runner.records import Schedule
-from runner.scheduler.postbox import Postbox
 from runner.store import Store, Subscription
 from runner.transactions import Delivered, DueSchedules, Start, Started
 
@@ -41,9 +40,9 @@ WORKERS_SEEN_MS = 60_000
 class Schedules:
     """Carries out what schedules ask for, for as long as it runs."""
 
-    def __init__(self, store: Store, postbox: Postbox, courier: Courier, hooks: Hooks) -> None:
+    def __init__(self, store: Store, post: Post, courier: Courier, hooks: Hooks) -> None:
         self._store = store
-        self._postbox = postbox
+        self._post = post
         self._courier = courier
         self._hooks = hooks
 
@@ -143,7 +142,7 @@ class Schedules:
 
     async def _pass_on(self, answers: Sequence[Started | Delivered]) -> None:
         """Hints for who is ready, rows for who observes, parcels for who hears of an end."""
-        self._postbox.put([answer.wake for answer in answers if answer.wake is not None])
+        self._post([answer.wake for answer in answers if answer.wake is not None])
         self._hooks.fire(row for answer in answers for row in answer.rows)
         await self._courier.send(parcel for answer in answers for parcel in answer.parcels)
 

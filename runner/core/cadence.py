@@ -81,9 +81,7 @@ class Cron:
 
     def next_after(self, moment: int) -> int | None:
         here = _clock(moment, ZoneInfo(self.zone))
-        if self._repeats:
-            return _earliest(self._first(start, moment) for start in _passes(here))
-        return self._first(here, moment)
+        return _earliest(self._first(start, moment) for start in _passes(here))
 
     def last_between(self, after: int, until: int) -> int | None:
         """Found by ``next_after`` alone, looking back twice as far each time and then closing in: one rule, both ways."""
@@ -110,7 +108,7 @@ class Cron:
         return tick
 
     def _tick_between(self, after: int, until: int) -> int | None:
-        if until <= after:
+        if until <= after:  # asked for every tick that is in time: a search is spared
             return None
         tick = self.next_after(after)
         return tick if tick is not None and tick <= until else None
@@ -122,7 +120,7 @@ class Cron:
             tick = next((at for at in self._ticks(wall) if at > moment), None)
             if tick is not None:
                 return tick
-            wall = _next_wall(self.expression, _past_gap(wall))
+            wall = _next_wall(self.expression, wall)
         return None
 
     def _ticks(self, wall: datetime) -> tuple[int, ...]:
@@ -213,17 +211,11 @@ def _next_wall(expression: str, wall: datetime) -> datetime | None:
 
 
 def _passes(here: datetime) -> list[datetime]:
-    """Where to begin to look: here; and in an hour that will come again, also at its beginning."""
+    """Where to begin to look: here; and in an hour that comes twice, also where it begins again."""
     first, second = _readings(here)
-    if here.fold or first == second:
+    if first == second:
         return [here]
     return [here, _clock(_change(first, second, here.tzinfo), here.tzinfo) - _MINUTE]
-
-
-def _past_gap(wall: datetime) -> datetime:
-    """Where to go on looking: a time that the clocks pass over is followed by the one that they show then."""
-    first, second = _readings(wall)
-    return wall if first <= second else _clock(_change(second, first, wall.tzinfo), wall.tzinfo) - _MINUTE
 
 
 def _earliest(ticks: Iterable[int | None]) -> int | None:

@@ -262,8 +262,7 @@ def _due_at(schedule: Schedule, now: int) -> int | None:
 
 
 def _pause_ms(failures: int) -> int:
-    # The exponent is capped: past it the ceiling rules, and the number would grow without end.
-    return min(RETRY_FIRST_MS << min(failures - 1, 6), RETRY_LAST_MS) if failures else 0
+    return min(RETRY_FIRST_MS << (failures - 1), RETRY_LAST_MS) if failures else 0
 
 
 def _is_over(schedule: Schedule) -> bool:

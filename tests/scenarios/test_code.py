@@ -116,7 +116,7 @@ async def test_the_event_loop_is_out_of_reach_and_the_worker_goes_on(app: App, r
         return "fine"
 
     async with run(app) as fleet:
-        with pytest.raises(ExecutionFailed, match="test_code.py") as failed:
+        with pytest.raises(ExecutionFailed, match=r"test_code\.py") as failed:
             await (await fleet.client.start(flow)).result(timeout=20)
         assert failed.value.type.endswith(ForeignAwait.__name__) and failed.value.attempt == 1
         assert await (await fleet.client.start(other)).result(timeout=20) == "fine"

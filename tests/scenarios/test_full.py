@@ -47,27 +47,30 @@ async def test_a_full_redis_refuses_new_work_and_running_executions_and_their_ch
     store, broker = RedisStore(own_redis.url, namespace=app.name), MemoryBroker(app.name)
     await store.open()
     await broker.open()
-    async with Scheduler(store, broker), Client(app, store, broker) as client:
-        async with Worker(app, store, broker, WorkerOptions(watch_loop=False, grace_s=2)):
-            handle = await client.start(flow)
-            other = await client.start(waiting)
+    async with (
+        Scheduler(store, broker),
+        Client(app, store, broker) as client,
+        Worker(app, store, broker, WorkerOptions(watch_loop=False, grace_s=2)),
+    ):
+        handle = await client.start(flow)
+        other = await client.start(waiting)
+        async with asyncio.timeout(20):
+            await running.wait()
+            while await other.status() is not Status.SLEEPING:
+                await asyncio.sleep(0.01)
+        with Redis.from_url(own_redis.url) as admin:
+            fill(admin)
+            for refused in (client.start(flow), other.signal(go, "on")):
+                with pytest.raises(Overloaded, match="memory limit"):
+                    await refused
+            go_on.set()
+            assert await handle.result(timeout=20) == ["worked", "b!", "a!"]
+            await other.cancel()
             async with asyncio.timeout(20):
-                await running.wait()
-                while await other.status() is not Status.SLEEPING:
+                while await other.status() is not Status.CANCELLED:
                     await asyncio.sleep(0.01)
-            with Redis.from_url(own_redis.url) as admin:
-                fill(admin)
-                for refused in (client.start(flow), other.signal(go, "on")):
-                    with pytest.raises(Overloaded, match="memory limit"):
-                        await refused
-                go_on.set()
-                assert await handle.result(timeout=20) == ["worked", "b!", "a!"]
-                await other.cancel()
-                async with asyncio.timeout(20):
-                    while await other.status() is not Status.CANCELLED:
-                        await asyncio.sleep(0.01)
-                admin.config_set("maxmemory", "0")
-            later = await client.start(waiting)
-            assert await later.signal(go, "on") and await later.result(timeout=20) == "on"
+            admin.config_set("maxmemory", "0")
+        later = await client.start(waiting)
+        assert await later.signal(go, "on") and await later.result(timeout=20) == "on"
     await broker.close()
     await store.close()

@@ -35,7 +35,7 @@ class Ticking:
     def scheduler(self, store: Store | None = None) -> Schedules:
         store = store or self.store
         postbox = Postbox(Publisher(self.broker))
-        return Schedules(store, postbox, Courier(store, self.broker, post=postbox.put), Hooks())
+        return Schedules(store, postbox.put, Courier(store, self.broker, post=postbox.put), Hooks())
 
     async def carry_on(self, scheduler: Schedules | None = None) -> None:
         """Until nothing is due."""
