@@ -37,7 +37,8 @@ PRINTED = {
         "bonus: 500",
         "paused: the bank moves",
         "salaries: 7000",
-        "reminded 2 times",
+        "reminded: hand in your hours",
+        "reminded: hand in your hours",
     ],
     "agent.py": [
         "Tea is wet, if it is not dry: the library says so, the laboratory says so, the archive says so",
