@@ -240,7 +240,13 @@ async def _trigger(target: Target, id: str) -> str:
 @for_target
 @click.option("--start", type=instant, required=True, help="From here, such as 2027-01-01T00:00:00Z.")
 @click.option("--end", type=instant, required=True, help="To here, included; it must have come.")
-@click.option("--per-second", type=click.FloatRange(min=0, min_open=True), default=50.0, show_default=True, help="Start so many in a second at most.")
+@click.option(
+    "--per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="Start so many in a second at most.",
+)
 @json_option
 def backfill(*, id: str, target: Target, start: datetime, end: datetime, per_second: float, as_json: bool) -> None:
     """Run the ticks from --start to --end that have not run. Repeating it is safe: a tick is one execution."""
