@@ -2,6 +2,7 @@
 -- Has a schedule looked at now, if it is there and was not to be before.
 -- KEYS[1]  the namespace's prefix
 -- ARGV     id
+-- Returns  nothing
 -- Needs    timetable
 
 local id = ARGV[1]
