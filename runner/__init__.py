@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Cancelled,
         CompensationFailed,
         ConfigError,
+        ConflictingSchedule,
         ConflictingStart,
         DeterminismError,
         DuplicateId,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         UnawaitedCall,
         UndeclaredSignal,
         UnknownExecution,
+        UnknownSchedule,
         UnknownStep,
         UnknownWorkflow,
         UsageError,
@@ -60,7 +62,8 @@ if TYPE_CHECKING:
     )
     from runner.handle import Handle, Outcome
     from runner.payload_codec import PayloadCodec
-    from runner.records import Execution, Status
+    from runner.records import Execution, Overlap, Schedule, Status
+    from runner.schedules import CatchUp
     from runner.signals import Event, Signal, TimedOut
     from runner.step import CurrentStep, current_step, idempotency_key
     from runner.sync import SyncClient, SyncHandle
@@ -73,16 +76,18 @@ _HOMES = {
     "runner.core.retry": "Retry",
     "runner.describe": "Flow Node",
     "runner.errors": (
-        "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError ConflictingStart "
+        "AlreadyEnded AppNotFound BrokerUnavailable Cancelled CompensationFailed ConfigError "
+        "ConflictingSchedule ConflictingStart "
         "DeterminismError DuplicateId ExecutionCancelled ExecutionEnded ExecutionFailed ExecutionTimedOut "
         "ForeignAwait HistoryMismatch InfrastructureError JournalTooLarge MisplacedCall NoBranchMatched "
         "NotRetryable OperatorFailed Overloaded PayloadError PayloadTooLarge ReservedId RetryLater RolledBack "
         "RunnerError StepFailed StepResultError StepTimedOut StoreClosed StoreConflict StoreUnavailable UnawaitedCall "
-        "UndeclaredSignal UnknownExecution UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
+        "UndeclaredSignal UnknownExecution UnknownSchedule UnknownStep UnknownWorkflow UsageError WaitTimeout WorkflowError"
     ),
     "runner.handle": "Handle Outcome",
     "runner.payload_codec": "PayloadCodec",
-    "runner.records": "Execution Status",
+    "runner.records": "Execution Overlap Schedule Status",
+    "runner.schedules": "CatchUp",
     "runner.signals": "Event Signal TimedOut",
     "runner.step": "CurrentStep current_step idempotency_key",
     "runner.sync": "SyncClient SyncHandle",
@@ -97,10 +102,12 @@ __all__ = [
     "BrokerUnavailable",
     "Cancelled",
     "Case",
+    "CatchUp",
     "Child",
     "Client",
     "CompensationFailed",
     "ConfigError",
+    "ConflictingSchedule",
     "ConflictingStart",
     "Context",
     "CurrentStep",
@@ -124,6 +131,7 @@ __all__ = [
     "NotRetryable",
     "OperatorFailed",
     "Outcome",
+    "Overlap",
     "Overloaded",
     "PayloadCodec",
     "PayloadError",
@@ -133,6 +141,7 @@ __all__ = [
     "RetryLater",
     "RolledBack",
     "RunnerError",
+    "Schedule",
     "Signal",
     "Status",
     "StepFailed",
@@ -147,6 +156,7 @@ __all__ = [
     "UnawaitedCall",
     "UndeclaredSignal",
     "UnknownExecution",
+    "UnknownSchedule",
     "UnknownStep",
     "UnknownWorkflow",
     "UsageError",

@@ -17,30 +17,20 @@ from runner.courier import Courier
 from runner.describe import Flow, describe
 from runner.durations import to_ms
 from runner.endings import result_of
-from runner.errors import (
-    BrokerUnavailable,
-    ConfigError,
-    UndeclaredSignal,
-    UnknownWorkflow,
-    UsageError,
-)
+from runner.errors import ConfigError, UndeclaredSignal, UsageError
 from runner.handle import Handle, Outcome
 from runner.ids import check_id, id_from_key
-from runner.log import Logger
-from runner.messages import Hint
 from runner.operator import Operator
-from runner.reader import Reader
 from runner.recovery import Report, recover
+from runner.scheduling import Scheduling, check_due
 from runner.signals import Signal, check_signal
-from runner.starts import StartOptions, check_conflict, make_start, named_only
+from runner.starts import StartOptions, check_conflict, make_start
 from runner.store import Store
 from runner.store.factory import open_store
 from runner.store.sealed import sealed
-from runner.transactions import Deliver, Delivered, Operated, Reception, Started
+from runner.transactions import Deliver, Reception
 from runner.waiting import until_ended
 from runner.workflow import Workflow
-
-log = Logger("runner.client")
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
@@ -48,10 +38,9 @@ O = TypeVar("O")  # noqa: E741 - output
 
 #: Executions started in one round trip by ``start_many``.
 BATCH = 200
-_WORKERS_SEEN_MS = 60_000
 
 
-class Client(Reader):
+class Client(Scheduling):
     """Use as ``async with Client(app) as client:``; one per process is enough, and it is safe to share.
 
     ``app``: an App, or the name of one for services that do not have its code (they start and signal by name).
@@ -130,6 +119,24 @@ class Client(Reader):
         check_conflict(start, started, options.get("on_conflict", "return"))
         await self.announce(started)
         return Handle(self, start.id, definition.output_type)
+
+    @overload
+    async def schedule(
+        self, workflow: Workflow[None, O], input: None = None, **options: Unpack[StartOptions]
+    ) -> Handle[O]: ...
+    @overload
+    async def schedule(self, workflow: Workflow[I, O], input: I, **options: Unpack[StartOptions]) -> Handle[O]: ...
+    @overload
+    async def schedule(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> Handle[Any]: ...
+    async def schedule(self, workflow: Any, input: Any = None, **options: Unpack[StartOptions]) -> Handle[Any]:
+        """One execution at a given time: ``start`` with either ``at`` or ``delay``.
+
+        It can be waited for and cancelled from now on. Also raises UsageError for an ``at`` that is more than a minute
+        past; up to then it starts at once.
+        """
+        check_due(options.get("at"), options.get("delay"), await self.store.now())
+        handle: Handle[Any] = await self.start(workflow, input, **options)
+        return handle
 
     async def start_many(
         self,
@@ -315,46 +322,6 @@ class Client(Reader):
         return await asyncio.to_thread(
             describe, definition, input, known=self.app.find, plain=isinstance(workflow, str)
         )
-
-    # -- inside -----------------------------------------------------------------------------------
-
-    async def _definition(self, workflow: Workflow[Any, Any] | str) -> Workflow[Any, Any]:
-        if not isinstance(workflow, str):
-            return workflow
-        known = self.app.find(workflow)
-        return known if known is not None else await self._from_workers(workflow)
-
-    async def _from_workers(self, name: str) -> Workflow[Any, Any]:
-        """A workflow this process does not have: the highest version that a live worker knows."""
-        workers = await self.store.workers(_WORKERS_SEEN_MS)
-        served = {one for worker in workers for one in worker.workflows}
-        matching = [(version, queue) for known, version, queue in served if known == name]
-        if not matching:
-            known = sorted({known for known, _, _ in served})
-            raise UnknownWorkflow(
-                f"no workflow {name!r} in app {self.app.name!r}, nor known to a live worker "
-                f"({len(workers)} alive, they know: {', '.join(known) or 'nothing'})"
-            )
-        version, queue = max(matching)
-        return named_only(name, version, queue)
-
-    async def announce(self, *answers: Started | Delivered | Operated) -> None:
-        """What follows a change: hints for the workers, parcels taken to their places, rows told to observers.
-
-        What fails is left to the store's ready entries and its outbox: nothing is lost.
-        """
-        self.app.hooks.fire(row for answer in answers for row in answer.rows)
-        hints = [(answer.wake.queue, answer.wake.hint) for answer in answers if answer.wake is not None]
-        parcels = [parcel for answer in answers for parcel in answer.parcels]
-        await asyncio.gather(self._publish(hints), self._courier.send(parcels))
-
-    async def _publish(self, hints: Sequence[tuple[str, Hint]]) -> None:
-        if not hints:
-            return
-        try:
-            await self.broker.publish_many(hints)
-        except BrokerUnavailable as error:
-            log.warning("hint.left_to_outbox", hints=len(hints), error=str(error))
 
 
 def _opened_store(store: str | Store | None, namespace: str) -> Store:

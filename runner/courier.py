@@ -135,6 +135,8 @@ class Courier:
 
     async def _carried(self, outgoing: Outgoing) -> Brought:
         match outgoing.kind:
+            case "ended" if outgoing.target.startswith("@"):
+                return await self._stir(outgoing.target.removeprefix("@"))
             case "signal" | "cancel" | "ended":
                 return await self._deliver(_delivery(outgoing))
             case "follow":
@@ -146,6 +148,11 @@ class Courier:
 
     async def _deliver(self, deliver: Deliver) -> Brought:
         return _brought(await self._store.deliver(deliver))
+
+    async def _stir(self, schedule: str) -> Brought:
+        """An execution of it has ended: a tick may wait for that."""
+        await self._store.stir_schedule(schedule)
+        return Brought()
 
     async def _emit(self, emission: Emission) -> Brought:
         if boot_ms() < self._silent_until:

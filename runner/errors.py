@@ -8,6 +8,8 @@ RunnerError
 │   ├── UnknownExecution        no such execution in this namespace
 │   ├── UndeclaredSignal        the workflow's contract does not list this signal
 │   ├── ConflictingStart        the id or idempotency key belongs to another start
+│   ├── UnknownSchedule         no such schedule in this namespace
+│   ├── ConflictingSchedule     the schedule's id belongs to one of another workflow
 │   ├── NotRetryable            an operator's retry of what cannot be tried again
 │   ├── AlreadyEnded            … or an action on what has ended
 │   ├── UnknownStep             … or on a step that the execution does not have
@@ -75,6 +77,14 @@ class ConflictingStart(UsageError):
     def __init__(self, message: str, *, execution_id: str) -> None:
         super().__init__(message)
         self.execution_id = execution_id
+
+
+class UnknownSchedule(UsageError):
+    """The store holds no schedule of this id in this namespace."""
+
+
+class ConflictingSchedule(UsageError):
+    """The id is that of a schedule of another workflow."""
 
 
 class NotRetryable(UsageError):

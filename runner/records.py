@@ -7,7 +7,7 @@ Payloads are opaque ``bytes``, encoded once by ``runner.codec``; no store ever l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -322,3 +322,91 @@ class Page:
 
     executions: tuple[Execution, ...]
     cursor: str | None
+
+
+class Overlap(StrEnum):
+    """What a tick does while an execution of an earlier tick has not ended."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+    BUFFER_ONE = "buffer_one"
+    CANCEL_OTHER = "cancel_other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What was decided of one tick and is not carried out yet. Whoever finds it carries it out; nobody decides it again.
+
+    ``action``: start (``execution_id``, after cancelling ``cancels``), skip, or buffer (it starts when what runs has ended).
+    """
+
+    tick: int
+    action: str
+    execution_id: str = ""
+    cancels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One schedule, whole: decisions are functions from one of these to the next, the store compares and sets.
+
+    ``revision`` counts the changes. ``due_at``: when a scheduler must look at it next (None: never by itself).
+    ``grid_from``: ticks after this moment are still to be decided.
+    """
+
+    id: str
+    revision: int = 0
+    workflow: str
+    version: int
+    queue: str
+    input: bytes
+    digest: str
+    cron: str = ""
+    interval_ms: int = 0
+    timezone: str = "UTC"
+    overlap: Overlap = Overlap.ALLOW
+    all_within_ms: int = 60_000
+    then: str = "latest"  # latest | all | skip
+    window_ms: int = 3_600_000
+    jitter_ms: int = 0
+    start_at: int | None = None
+    end_at: int | None = None
+    max_runs: int | None = None
+    timeout_ms: int | None = None
+    retention_ms: int = 7 * 24 * 3600 * 1000
+    attributes: tuple[tuple[str, str], ...] = ()
+    audit: int = 1_000
+    created_at: int = 0
+    updated_at: int = 0
+    paused: bool = False
+    note: str = ""  # of the pause
+    grid_from: int = 0
+    due_at: int | None = None
+    pending: Pending | None = None
+    buffered: int | None = None  # the tick that starts when what runs has ended
+    running: tuple[str, ...] = ()  # executions of earlier ticks that may not have ended
+    runs: int = 0  # executions started
+    skipped: int = 0  # ticks that were not run: overlapping, or too late
+    last_tick: int | None = None  # the last that really started an execution …
+    last_started_at: int | None = None  # … when …
+    last_execution: str = ""  # … and which
+    error: str = ""  # why it is unhealthy: the last attempt to carry out a tick failed
+    failures: int = 0  # in a row
+
+    def pack(self) -> bytes:
+        """All of it; stores keep it as it is."""
+        row = {one.name: getattr(self, one.name) for one in fields(self)}
+        row["pending"] = None if self.pending is None else astuple(self.pending)
+        return bytes(msgpack.packb(row))
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> Schedule:
+        row = msgpack.unpackb(blob)
+        row["overlap"] = Overlap(row["overlap"])
+        row["running"] = tuple(row["running"])
+        row["attributes"] = tuple((name, text) for name, text in row["attributes"])
+        if row["pending"] is not None:
+            tick, action, execution_id, cancels = row["pending"]
+            row["pending"] = Pending(tick=tick, action=action, execution_id=execution_id, cancels=tuple(cancels))
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in row.items() if name in known})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from runner.app import App
@@ -14,8 +15,9 @@ from runner.describe import Flow
 from runner.detail import AuditLine, Detail, StepLine
 from runner.handle import Handle, Outcome
 from runner.operator import Operator
-from runner.records import Execution, History, Page, Status
+from runner.records import Execution, History, Page, Schedule, Status
 from runner.recovery import Report
+from runner.schedules import ScheduleOptions
 from runner.signals import Signal
 from runner.starts import StartOptions
 from runner.tree import Tree
@@ -138,6 +140,19 @@ class SyncClient:
         handle: Handle[Any] = self.run(self._client.start(workflow, input, **options))
         return SyncHandle(self, handle)
 
+    @overload
+    def schedule(
+        self, workflow: Workflow[None, O], input: None = None, **options: Unpack[StartOptions]
+    ) -> SyncHandle[O]: ...
+    @overload
+    def schedule(self, workflow: Workflow[I, O], input: I, **options: Unpack[StartOptions]) -> SyncHandle[O]: ...
+    @overload
+    def schedule(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> SyncHandle[Any]: ...
+    def schedule(self, workflow: Any, input: Any = None, **options: Unpack[StartOptions]) -> SyncHandle[Any]:
+        """See ``Client.schedule``."""
+        handle: Handle[Any] = self.run(self._client.schedule(workflow, input, **options))
+        return SyncHandle(self, handle)
+
     def start_many(self, workflow: Workflow[I, O] | str, inputs: Iterable[I], **options: Any) -> list[SyncHandle[O]]:
         """See ``Client.start_many``."""
         handles: list[Handle[O]] = self.run(self._client.start_many(workflow, inputs, **options))
@@ -225,6 +240,61 @@ class SyncClient:
         lines = self._client.watch(execution_id)
         while (line := self.run(_next(lines))) is not None:
             yield line
+
+    @overload
+    def ensure_schedule(
+        self, workflow: Workflow[None, Any], input: None = None, *, id: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    @overload
+    def ensure_schedule(
+        self, workflow: Workflow[I, Any], input: I, *, id: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    @overload
+    def ensure_schedule(
+        self, workflow: str, input: Any = None, *, id: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    def ensure_schedule(
+        self, workflow: Any, input: Any = None, *, id: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule:
+        """See ``Client.ensure_schedule``."""
+        return self.run(self._client.ensure_schedule(workflow, input, id=id, **options))
+
+    def update_schedule(self, id: str, **changes: Any) -> Schedule:
+        """See ``Client.update_schedule``."""
+        return self.run(self._client.update_schedule(id, **changes))
+
+    def pause_schedule(self, id: str, note: str = "") -> Schedule:
+        """See ``Client.pause_schedule``."""
+        return self.run(self._client.pause_schedule(id, note))
+
+    def resume_schedule(self, id: str) -> Schedule:
+        """See ``Client.resume_schedule``."""
+        return self.run(self._client.resume_schedule(id))
+
+    def remove_schedule(self, id: str) -> bool:
+        """See ``Client.remove_schedule``."""
+        return self.run(self._client.remove_schedule(id))
+
+    def trigger_schedule(self, id: str) -> SyncHandle[Any]:
+        """See ``Client.trigger_schedule``."""
+        return SyncHandle(self, self.run(self._client.trigger_schedule(id)))
+
+    def backfill_schedule(self, id: str, start: datetime, end: datetime, **options: Any) -> list[SyncHandle[Any]]:
+        """See ``Client.backfill_schedule``."""
+        handles = self.run(self._client.backfill_schedule(id, start, end, **options))
+        return [SyncHandle(self, handle) for handle in handles]
+
+    def get_schedule(self, id: str) -> Schedule:
+        """See ``Client.get_schedule``."""
+        return self.run(self._client.get_schedule(id))
+
+    def list_schedules(self, *, limit: int = 100, after: str = "") -> list[Schedule]:
+        """See ``Client.list_schedules``."""
+        return self.run(self._client.list_schedules(limit=limit, after=after))
+
+    def next_fires(self, id: str, count: int = 5) -> list[datetime]:
+        """See ``Client.next_fires``."""
+        return self.run(self._client.next_fires(id, count))
 
     def describe(self, workflow: Workflow[I, O] | str, input: I | None = None) -> Flow:
         """See ``Client.describe``."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgpack
 
 from runner.messages import Hint
-from runner.records import AuditEntry, Entry, InboxItem, Status
+from runner.records import AuditEntry, Entry, InboxItem, Schedule, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Start:
     delay_ms: int = 0
     at_ms: int | None = None
     retention_ms: int = 7 * 24 * 3600 * 1000
-    parent: str = ""  # who hears of its end, and in which run
+    parent: str = ""  # who hears of its end, and in which run; "@<id>": a schedule
     parent_run: int = 0
     seed: str = ""  # of a fork, what its origin's run derived from …
     run_at: int | None = None  # … and when that began
@@ -367,6 +367,13 @@ class Overdue:
     lost: tuple[Wake, ...]
     passed: tuple[Wake, ...]
     ready: dict[str, int]
+    next_at: int | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueSchedules:
+    schedules: tuple[Schedule, ...]
     next_at: int | None
     now: int
 

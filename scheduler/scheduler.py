@@ -20,6 +20,7 @@ from runner.scheduler.duties import Duties
 from runner.scheduler.leader import Seat
 from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Publisher
+from runner.scheduler.schedules import Schedules
 from runner.scheduler.shift import Shift
 from runner.store import Store
 
@@ -57,6 +58,7 @@ class Scheduler:
         courier = Courier(store, broker, hooks, post=self._postbox.put)
         lease_ms = round(self.options.lease_s * 1000)
         self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms)
+        self._schedules = Schedules(store, self._postbox.put, courier, hooks)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at
         self._stir = asyncio.Event()
@@ -111,10 +113,13 @@ class Scheduler:
             stack.push_async_callback(timers.close)
             arrivals = await self._store.subscribe("workers")
             stack.push_async_callback(arrivals.close)
+            schedules = await self._store.subscribe("schedules")
+            stack.push_async_callback(schedules.close)
             for name, work in (
                 ("leader seat", self._keep()),
                 ("timer words", self._hear(timers.next, self._heard_timer)),
                 ("worker arrivals", self._hear(arrivals.next, self._heard_worker)),
+                ("schedules", self._schedules.run(schedules)),
             ):
                 stack.push_async_callback(_end, asyncio.create_task(work, name=name))
             self._stale.update(range(self._store.partitions))

@@ -7,11 +7,13 @@ from enum import IntEnum
 from runner.errors import (
     AlreadyEnded,
     BrokerUnavailable,
+    ConflictingSchedule,
     ConflictingStart,
     NotRetryable,
     RunnerError,
     StoreUnavailable,
     UnknownExecution,
+    UnknownSchedule,
     UnknownStep,
     UnknownWorkflow,
     UsageError,
@@ -25,16 +27,16 @@ class Exit(IntEnum):
     FAILED = 1  # the operation was carried out, or tried, and failed
     USAGE = 2  # arguments, import of the app, configuration
     UNREACHABLE = 3  # the store or the broker
-    NOT_FOUND = 4  # no such execution, workflow or step
+    NOT_FOUND = 4  # no such execution, schedule, workflow or step
     INTERRUPTED = 130
 
 
 def exit_of(error: RunnerError) -> Exit:
     """The exit code that an expected error ends a command with."""
     match error:
-        case UnknownExecution() | UnknownWorkflow() | UnknownStep():
+        case UnknownExecution() | UnknownSchedule() | UnknownWorkflow() | UnknownStep():
             return Exit.NOT_FOUND
-        case ConflictingStart() | NotRetryable() | AlreadyEnded():
+        case ConflictingStart() | ConflictingSchedule() | NotRetryable() | AlreadyEnded():
             return Exit.FAILED
         case UsageError():
             return Exit.USAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +85,17 @@ def duration(value: Any) -> timedelta:
         return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
     except OverflowError:
         raise click.BadParameter(f"{value!r} is too long") from None
+
+
+def instant(value: Any) -> datetime:
+    """The type of options such as ``2027-01-01T09:00:00Z``: a moment, the same on every machine."""
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: a date and a time such as 2027-01-01T09:00:00Z") from None
+    if found.utcoffset() is None:
+        raise click.BadParameter(f"{value!r} has no time zone: add Z for UTC, or an offset such as +02:00")
+    return found
 
 
 def names(value: Any) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ _GRACE_S = 5.0
 def scheduler(
     *, app: str | None, app_dir: Path | None, namespace: str | None, store: str | None, broker: str | None, lease: float
 ) -> None:
-    """Fire timers, take back what dead workers held, publish what was lost.
+    """Fire timers and schedules, take back what dead workers held, publish what was lost.
 
     Run as many as you like: one leads, the others follow within seconds when it goes.
     """

@@ -20,6 +20,7 @@ from runner.records import (
     Filter,
     History,
     Page,
+    Schedule,
     WorkerInfo,
 )
 from runner.transactions import (
@@ -95,6 +96,26 @@ class DoorStore:
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
         workers: list[WorkerInfo] = await self._ask("workers", within_ms)
         return workers
+
+    async def schedule(self, id: str) -> Schedule | None:
+        schedule: Schedule | None = await self._ask("schedule", id)
+        return schedule
+
+    async def schedules(self, limit: int, after: str = "") -> list[Schedule]:
+        schedules: list[Schedule] = await self._ask("schedules", (limit, after))
+        return schedules
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
+        answers: list[bool] = await self._ask("put_schedules", schedules)
+        return answers
+
+    async def drop_schedule(self, id: str, revision: int) -> bool:
+        gone: bool = await self._ask("drop_schedule", (id, revision))
+        return gone
+
+    async def now(self) -> int:
+        now: int = await self._ask("now", None)
+        return now
 
     async def subscribe(self, topic: str) -> DoorSubscription:
         line = await _Line.to(self._file)

@@ -24,6 +24,7 @@ from runner.records import (
     Filter,
     History,
     Page,
+    Schedule,
     WorkerInfo,
 )
 from runner.transactions import (
@@ -47,6 +48,11 @@ METHODS: Mapping[str, tuple[Any, Any]] = {
     "children": (str, list[ChildLink]),
     "executions": (Filter, Page),
     "workers": (int, list[WorkerInfo]),
+    "schedule": (str, Schedule | None),
+    "schedules": (tuple[int, str], list[Schedule]),
+    "put_schedules": (list[Schedule], list[bool]),
+    "drop_schedule": (tuple[str, int], bool),
+    "now": (None, int),
     "subscribe": (str, str | None),
 }
 #: One history in one line; payloads grow by a third on the way.

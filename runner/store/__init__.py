@@ -32,6 +32,7 @@ from runner.records import (
     History,
     Leadership,
     Page,
+    Schedule,
     WorkerInfo,
 )
 from runner.transactions import (
@@ -39,6 +40,7 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    DueSchedules,
     Follow,
     Lease,
     Operate,
@@ -65,6 +67,11 @@ MAX_CRASHES = 20
 def partition_of(execution_id: str, partitions: int) -> int:
     """The partition an execution lives in: stable for ever, so it is crc32 and nothing cleverer."""
     return crc32(execution_id.encode()) % partitions
+
+
+def is_child(start: Start) -> bool:
+    """An execution started it, which is running work; what a schedule starts is new work."""
+    return bool(start.parent) and not start.parent.startswith("@")
 
 
 class Subscription(Protocol):
@@ -125,7 +132,7 @@ class Store(Protocol):
         timer stands at the deadline too. ``entries`` become its journal. ``parent`` hears of its end: also when
         the id was there before, under another request; when that one has ended already, the notice is
         put into the outbox here. Where a cancel's tombstone lies, the execution is created and ended as
-        cancelled. Raises Overloaded when the store is full (one with a parent is running work, and never refused).
+        cancelled. Raises Overloaded when the store is full (a child is running work, and never refused: ``is_child``).
         """
         ...
 
@@ -294,6 +301,39 @@ class Store(Protocol):
         """Forget a worker that leaves in good order."""
         ...
 
+    # -- schedules: namespace-wide -----------------------------------------------------------------
+
+    async def schedule(self, id: str) -> Schedule | None:
+        """The schedule as it is now."""
+        ...
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
+        """Compare and set, each on its own, one round trip for all: stored where its ``revision`` is exactly one above the
+        kept one's (1: there must be none), and both were made at the same ``created_at``: what was removed and made anew is
+        another schedule, whatever its revision. False: somebody else was faster, read it again.
+
+        This one comparison is what makes every tick decided once: a decision is a change like any other. Schedulers that
+        sleep until a later moment are told on ``schedules`` when one is due earlier.
+        A repeat of what was stored (the same content) answers True.
+        """
+        ...
+
+    async def drop_schedule(self, id: str, revision: int) -> bool:
+        """Remove it, where it is of this revision (also True when it is not there)."""
+        ...
+
+    async def due_schedules(self, limit: int) -> DueSchedules:
+        """Those whose ``due_at`` has come, the longest due first, without writing; and when the next one is due."""
+        ...
+
+    async def stir_schedule(self, id: str) -> None:
+        """Have it looked at now: an execution of it has ended. No effect on its content, nor on one that is not there."""
+        ...
+
+    async def schedules(self, limit: int, after: str = "") -> list[Schedule]:
+        """By id, those behind ``after``."""
+        ...
+
     # -- reading ----------------------------------------------------------------------------------
 
     async def read(self, id: str) -> History | None:
@@ -332,6 +372,7 @@ class Store(Protocol):
 
         ``ended/<execution id>``: the new status. ``worker/<worker id>``: the id of an owned execution
         that has news. ``timers``: the partition whose earliest timer moved forward. ``leader``: the
-        seat is free. ``workers``: a worker registered that was not there before.
+        seat is free. ``workers``: a worker registered that was not there before. ``schedules``: one is due earlier than
+        any was.
         """
         ...

@@ -23,6 +23,7 @@ from runner.records import (
     InboxItem,
     Leadership,
     Page,
+    Schedule,
     WorkerInfo,
 )
 from runner.store import Renewer, Store, Subscription, sealing
@@ -31,6 +32,7 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    DueSchedules,
     Follow,
     Operate,
     Operated,
@@ -103,6 +105,17 @@ class SealedStore:
     async def operate(self, operate: Operate) -> Operated:
         return self._told(await self._store.operate(sealing.operate(operate, self._sealing.seal)))
 
+    async def schedule(self, id: str) -> Schedule | None:
+        schedule = await self._store.schedule(id)
+        return None if schedule is None else sealing.schedule(schedule, self._sealing.open_or_leave)
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
+        return await self._store.put_schedules([sealing.schedule(one, self._sealing.seal) for one in schedules])
+
+    async def schedules(self, limit: int, after: str = "") -> list[Schedule]:
+        found = await self._store.schedules(limit, after)
+        return [sealing.schedule(one, self._sealing.open_or_leave) for one in found]
+
     async def read(self, id: str) -> History | None:
         history = await self._store.read(id)
         return None if history is None else sealing.history(history, self._sealing.open_or_leave)
@@ -174,6 +187,16 @@ class SealedStore:
 
     async def farewell(self, worker_id: str) -> None:
         await self._store.farewell(worker_id)
+
+    async def drop_schedule(self, id: str, revision: int) -> bool:
+        return await self._store.drop_schedule(id, revision)
+
+    async def due_schedules(self, limit: int) -> DueSchedules:
+        """Their inputs stay sealed: who starts their executions does not look inside."""
+        return await self._store.due_schedules(limit)
+
+    async def stir_schedule(self, id: str) -> None:
+        await self._store.stir_schedule(id)
 
     async def children(self, id: str) -> tuple[ChildLink, ...]:
         return await self._store.children(id)

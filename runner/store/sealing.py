@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from runner.codec import SEALED
 from runner.errors import PayloadError
 from runner.messages import Emission
-from runner.records import AuditEntry, Entry, Execution, History, InboxItem, Notice, Plain, Wait
+from runner.records import AuditEntry, Entry, Execution, History, InboxItem, Notice, Plain, Schedule, Wait
 from runner.transactions import (
     Commit,
     Complete,
@@ -51,6 +51,10 @@ def _changed(record: T, change: Change, *names: str) -> T:
 
 def execution(record: Execution, change: Change) -> Execution:
     return _changed(record, change, "input", "result", "error")
+
+
+def schedule(record: Schedule, change: Change) -> Schedule:
+    return _changed(record, change, "input")
 
 
 def entry(record: Entry, change: Change) -> Entry:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from runner.broker.memory import MemoryBroker
 from runner.courier import Courier
 from runner.hooks import Hooks
+from runner.scheduler.schedules import Schedules
 from runner.testing.clock import SkipClock
 from runner.testing.endings import Stuck
 from runner.testing.steps import KitSteps
@@ -30,6 +31,8 @@ class Pace:
         self._clock = clock
         self._courier = Courier(store, broker, hooks)
         self._hooks = hooks
+        self._ready: list[Wake] = []
+        self._schedules = Schedules(store, self._ready.extend, self._courier, hooks)
         self._steps = steps
         self._dying: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()  # several may wait for results, and one moves time
@@ -60,10 +63,13 @@ class Pace:
             ) from None
 
     async def skip(self, limit_ms: int | None = None) -> bool:
-        """Move time to the next moment at which a timer is due; False when there is none, or none up to ``limit_ms``."""
+        """Move time to the next moment at which a timer is due; False when there is none, or none up to ``limit_ms``.
+
+        Schedules fire on the way. Without a limit they are none to go on for: they would never come to an end.
+        """
         async with self._turn:
             await self.settle()
-            moment = (await self._store.next_due(PARTITION))["timers"]
+            moment = await self._next_moment(limit_ms)
             if moment is None or (limit_ms is not None and moment > limit_ms):
                 return False
             self._clock.skip_to(moment)
@@ -91,7 +97,25 @@ class Pace:
     async def _reclaim(self, execution_id: str) -> None:
         await self.publish((await self._store.take_away(execution_id)).wakes)
 
+    async def _next_moment(self, limit_ms: int | None) -> int | None:
+        timer = (await self._store.next_due(PARTITION))["timers"]
+        until = timer if limit_ms is None else limit_ms
+        due = await self._store.due_schedules(1)
+        tick = due.now if due.schedules else due.next_at
+        if until is None or tick is None or tick > until:
+            return timer
+        return tick if timer is None else min(timer, tick)
+
+    async def _tick(self) -> None:
+        """Carry out what schedules ask for now."""
+        while not await self._schedules.round():
+            pass
+        ready = tuple(self._ready)
+        self._ready.clear()
+        await self.publish(ready)
+
     async def _fire(self) -> None:
+        await self._tick()
         woken = await self._store.due(PARTITION, LIMIT)
         for wake in woken.wakes:
             await self._outlast(wake, woken.now)

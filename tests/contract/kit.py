@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
-from runner.records import AuditEntry, Entry, Execution, History, Notice, Status
+from runner.records import AuditEntry, Entry, Execution, History, Notice, Schedule, Status
 from runner.store import Store, partition_of
 from runner.transactions import (
     Action,
@@ -112,6 +112,24 @@ def a_sleep(id: str = "nap", *, after_ms: int | None = None, until_ms: int | Non
 
 def a_wait(id: str = "approval", name: str = "approved", *, after_ms: int | None = None) -> Open:
     return Open(id=id, kind="signal", name=name, after_ms=after_ms)
+
+
+def a_schedule(
+    id: str = "s-1", *, revision: int = 1, due_at: int | None = None, created_at: int = 1, note: str = ""
+) -> Schedule:
+    return Schedule(
+        id=id,
+        revision=revision,
+        workflow="order",
+        version=1,
+        queue="default",
+        input=b"\x00input\xff",
+        digest="digest",
+        interval_ms=1_000,
+        created_at=created_at,
+        due_at=due_at,
+        note=note,
+    )
 
 
 def a_parcel(request: str, target: str = "other") -> Outgoing:

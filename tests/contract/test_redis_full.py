@@ -27,6 +27,7 @@ from tests.contract.kit import (
     a_cancel,
     a_parcel,
     a_row,
+    a_schedule,
     a_signal,
     a_start,
     a_wait,
@@ -59,6 +60,9 @@ async def test_a_full_store_refuses_new_work_and_lets_the_running_end(own_redis:
         fill(admin)
     with pytest.raises(Overloaded, match="memory limit"):
         await store.start([a_start("e-4")])
+    with pytest.raises(Overloaded):
+        await store.start([a_start("e-5", parent="@a-schedule")])
+    assert await store.put_schedules([a_schedule()]) == [True], "what is decided must be written down"
     with pytest.raises(Overloaded):
         await store.deliver(a_signal("e-1"))
     # A repeat is no new work: it happened, and its caller must learn so.

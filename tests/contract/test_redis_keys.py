@@ -26,6 +26,7 @@ from tests.contract.kit import (
     a_cancel,
     a_notice,
     a_parcel,
+    a_schedule,
     a_signal,
     a_start,
     a_wait,
@@ -132,13 +133,16 @@ async def test_all_keys_of_a_namespace_carry_its_tag(own_redis: RedisServer, ope
     store = await opened(own_redis.url)
     await _a_life_that_uses_every_key(store, retention_ms=60_000)
     await store.lead("n", "one", 60_000)
+    await store.put_schedules([a_schedule(due_at=1)])
     tags = tuple(f"runner:{{{store.namespace}:{n}}}:" for n in range(16))
     wide = f"runner:{{{store.namespace}}}:"
     with Redis.from_url(own_redis.url, decode_responses=True) as admin:
         keys = set(admin.keys("*"))
     assert {f"{home(store)}{kind}:e-1" for kind in "xjwidcsa"} < keys
     assert f"{home(store, 'later')}t:later" in keys
-    assert {key for key in keys if not key.startswith(tags)} == {f"{wide}meta", f"{wide}leader"}
+    assert {key for key in keys if not key.startswith(tags)} == {
+        f"{wide}{name}" for name in ("meta", "leader", "schedules", "schedules:ids", "schedules:due")
+    }
     assert {key for key in keys if "e-1" in key} == {f"{home(store)}{kind}:e-1" for kind in "xjwidcsa"}
 
 

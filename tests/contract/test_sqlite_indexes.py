@@ -26,6 +26,7 @@ from tests.contract.kit import (
     a_cancel,
     a_notice,
     a_parcel,
+    a_schedule,
     a_sleep,
     a_start,
     a_wait,
@@ -59,6 +60,15 @@ async def a_family_life(store: SqliteStore) -> None:
     await operate(store, Action.FORCE_FAIL, "f")
     await store.audit("f")
     await store.children("f")
+
+
+async def a_schedules_life(store: SqliteStore) -> None:
+    await store.put_schedules([a_schedule("s-1", due_at=1), a_schedule("s-2")])
+    await store.put_schedules([a_schedule("s-1", due_at=1, revision=2)])
+    await store.stir_schedule("s-2")
+    await store.due_schedules(1)
+    await store.schedules(1, "s-1")
+    await store.drop_schedule("s-1", 2)
 
 
 async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
@@ -105,6 +115,7 @@ async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
     clock.now += 10
     assert (await store.purge(here, 10))[0] == 1
     await a_family_life(store)
+    await a_schedules_life(store)
     await store.lead("n", "name", 5)
     await store.workers(5)
 
@@ -132,7 +143,7 @@ async def test_no_statement_walks_through_what_is_over(monkeypatch: pytest.Monke
     }
     assert walks == {}
     used = " ".join(step for plan in found.values() for step in plan)
-    indexes = {"ready", "ready_queue", "passed_over", "timers", "leases", "expiry", "outbox_order"}
+    indexes = {"ready", "ready_queue", "passed_over", "timers", "leases", "expiry", "outbox_order", "schedules_due"}
     listings = {"by_age", "by_status", "by_workflow", "by_both", "by_need", "by_attribute"}
     assert {name for name in indexes | listings if not re.search(rf"INDEX {name}\b", used)} == set()
     sorts = {sql: plan for sql, plan in found.items() if any("TEMP B-TREE" in step for step in plan)}

@@ -10,6 +10,7 @@ from typing import assert_type
 from runner import (
     App,
     Case,
+    CatchUp,
     Child,
     Client,
     Context,
@@ -19,6 +20,7 @@ from runner import (
     Handle,
     Outcome,
     PayloadCodec,
+    Schedule,
     Signal,
     Status,
     SyncClient,
@@ -148,12 +150,18 @@ async def produce(client: Client) -> None:
 
     assert_type(await client.start_and_wait(tick), Outcome[None])
     assert_type(await client.describe(ship), Flow)
+    assert_type(await client.schedule(ship, Order("1"), delay=5), Handle[bool])
+    assert_type(await client.ensure_schedule(ship, Order("1"), id="s", cron="@daily", overlap="skip"), Schedule)
+    assert_type(await client.ensure_schedule(tick, id="t", interval=5, catch_up=CatchUp(then="all")), Schedule)
+    assert_type(await client.update_schedule("s", input=Order("2"), jitter=5), Schedule)
 
 
 def produce_in_a_thread(client: SyncClient) -> None:
     assert_type(client.start(ship, Order("1")), SyncHandle[bool])
     assert_type(client.start_and_wait(tick), Outcome[None])
     assert_type(client.describe(ship, Order("1")), Flow)
+    assert_type(client.schedule(ship, Order("1"), delay=5), SyncHandle[bool])
+    assert_type(client.ensure_schedule(tick, id="t", interval=5), Schedule)
 
 
 @app.on(parcelled)
@@ -191,6 +199,9 @@ async def refused_by_a_client(client: Client, sync: SyncClient, order: Order) ->
     await client.start_many(ship, ["1"])  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     await client.describe(ship, "1")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     await client.signal("7", approved, "me")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    await client.schedule(ship, "1", delay=5)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await client.ensure_schedule(ship, "1", id="s")  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await client.ensure_schedule(tick, id="s", overlap="never")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     handle = await client.start(ship, order)
     await handle.signal(approved, "me")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     sync.start(ship)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]

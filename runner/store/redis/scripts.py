@@ -40,7 +40,9 @@ class Scripts:
     cancel: Script
     claim: Script
     commit: Script
+    drop_schedule: Script
     due: Script
+    due_schedules: Script
     follow: Script
     heartbeat: Script
     lead: Script
@@ -52,6 +54,7 @@ class Scripts:
     overdue: Script
     pass_over: Script
     purge: Script
+    put_schedule: Script
     read: Script
     reap: Script
     recall: Script
@@ -60,9 +63,11 @@ class Scripts:
     release: Script
     renew: Script
     rush: Script
+    schedules: Script
     signal: Script
     start: Script
     start_child: Script
+    stir_schedule: Script
     workers: Script
 
 

@@ -5,11 +5,10 @@ The scripts in ``lua/`` hold the protocol; this file only says which one answers
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
+from runner.answers import all_answers
 from runner.errors import ConfigError, Overloaded
 from runner.log import Logger
 from runner.records import (
@@ -20,11 +19,12 @@ from runner.records import (
     History,
     Leadership,
     Page,
+    Schedule,
     WorkerInfo,
 )
-from runner.store import PARTITIONS, Renewer, Subscription, partition_of
+from runner.store import PARTITIONS, Renewer, Subscription, is_child, partition_of
 from runner.store.keys import Keys
-from runner.store.redis import decode, encode, listing, stored
+from runner.store.redis import decode, encode, listing, stored, timetable
 from runner.store.redis.connection import Endpoint, Health, Reply, field_of
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
@@ -35,6 +35,7 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    DueSchedules,
     Follow,
     Operate,
     Operated,
@@ -55,8 +56,6 @@ SCHEMA = 1
 TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 #: Most a script does in one call: longer ones would hold up everybody else.
 MAX_LIMIT = 200
-
-T = TypeVar("T")
 
 
 class RedisStore:
@@ -102,7 +101,7 @@ class RedisStore:
     # -- executions -------------------------------------------------------------------------------
 
     async def start(self, starts: Sequence[Start]) -> list[Started]:
-        return await _all(self._start(start) for start in starts)
+        return await all_answers(self._start(start) for start in starts)
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
         reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms)
@@ -196,6 +195,26 @@ class RedisStore:
     async def farewell(self, worker_id: str) -> None:
         await self._pipeline.command("HDEL", f"{self._keys.wide}workers", worker_id)
 
+    # -- schedules ----------------------------------------------------------------------------------
+
+    async def schedule(self, id: str) -> Schedule | None:
+        return timetable.kept(await self._pipeline.command("HGET", f"{self._keys.wide}schedules", id))
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
+        return await all_answers(self._put_schedule(one) for one in schedules)
+
+    async def drop_schedule(self, id: str, revision: int) -> bool:
+        return bool(await self._pipeline.run(scripts().drop_schedule, self._keys.wide, id, revision))
+
+    async def due_schedules(self, limit: int) -> DueSchedules:
+        return timetable.due(await self._pipeline.run(scripts().due_schedules, self._keys.wide, _bounded(limit)))
+
+    async def stir_schedule(self, id: str) -> None:
+        await self._pipeline.run(scripts().stir_schedule, self._keys.wide, id)
+
+    async def schedules(self, limit: int, after: str = "") -> list[Schedule]:
+        return timetable.page(await self._pipeline.run(scripts().schedules, self._keys.wide, limit, after))
+
     # -- reading ------------------------------------------------------------------------------------
 
     async def read(self, id: str) -> History | None:
@@ -228,7 +247,7 @@ class RedisStore:
     # -- inside -------------------------------------------------------------------------------------
 
     async def _start(self, start: Start) -> Started:
-        script = scripts().start_child if start.parent else scripts().start
+        script = scripts().start_child if is_child(start) else scripts().start
         words = encode.start_words(start)
         try:
             reply = await self._pipeline.run(script, self._keys.home(start.id), *words)
@@ -237,6 +256,9 @@ class RedisStore:
             if reply is None:
                 raise
         return decode.started(reply, self._partition(start.id))
+
+    async def _put_schedule(self, schedule: Schedule) -> bool:
+        return bool(await self._pipeline.run(scripts().put_schedule, self._keys.wide, *timetable.words(schedule)))
 
     async def _deliver(self, deliver: Deliver) -> Reply:
         home, blob = self._keys.home(deliver.id), encode.inbox_blob(deliver)
@@ -270,15 +292,6 @@ class RedisStore:
                 policy=policy,
                 cure="set maxmemory-policy to noeviction: any other deletes executions when memory is short",
             )
-
-
-async def _all(asked: Iterable[Coroutine[None, None, T]]) -> list[T]:
-    """All at once, in order. The first error is raised when the last has been answered: nothing runs on unseen."""
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
 def _bounded(limit: int) -> int:

@@ -171,6 +171,17 @@ CREATE TABLE worker (
     packed BLOB NOT NULL,
     PRIMARY KEY (ns, id)
 ) WITHOUT ROWID;
+
+CREATE TABLE schedule (
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    due_at INTEGER,
+    packed BLOB NOT NULL,
+    UNIQUE (ns, id)
+);
+CREATE INDEX schedules_due ON schedule (ns, due_at, id) WHERE due_at IS NOT NULL;
 """
 
 

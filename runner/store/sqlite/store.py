@@ -20,10 +20,23 @@ from runner.records import (
     History,
     Leadership,
     Page,
+    Schedule,
     WorkerInfo,
 )
-from runner.store import PARTITIONS
-from runner.store.sqlite import arrivals, fleet, kin, operating, outbox, reading, schema, sweeps, trail, turns
+from runner.store import PARTITIONS, is_child
+from runner.store.sqlite import (
+    arrivals,
+    fleet,
+    kin,
+    operating,
+    outbox,
+    reading,
+    schema,
+    sweeps,
+    timetable,
+    trail,
+    turns,
+)
 from runner.store.sqlite.batches import Connection, DiskFull
 from runner.store.sqlite.direct import Direct
 from runner.store.sqlite.lock import FileLock
@@ -35,6 +48,7 @@ from runner.transactions import (
     Committed,
     Deliver,
     Delivered,
+    DueSchedules,
     Follow,
     Lease,
     Operate,
@@ -178,6 +192,26 @@ class SqliteStore:
     async def farewell(self, worker_id: str) -> None:
         await self._do(partial(fleet.farewell, worker_id=worker_id))
 
+    # -- schedules --------------------------------------------------------------------------------
+
+    async def schedule(self, id: str) -> Schedule | None:
+        return await self._do(partial(timetable.schedule, id=id))
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> list[bool]:
+        return await self._do(partial(timetable.put, schedules=tuple(schedules)))
+
+    async def drop_schedule(self, id: str, revision: int) -> bool:
+        return await self._do(partial(timetable.drop, id=id, revision=revision))
+
+    async def due_schedules(self, limit: int) -> DueSchedules:
+        return await self._do(partial(timetable.due, limit=limit))
+
+    async def stir_schedule(self, id: str) -> None:
+        await self._do(partial(timetable.stir, id=id))
+
+    async def schedules(self, limit: int, after: str = "") -> list[Schedule]:
+        return await self._do(partial(timetable.schedules, limit=limit, after=after))
+
     # -- reading ----------------------------------------------------------------------------------
 
     async def read(self, id: str) -> History | None:
@@ -208,7 +242,7 @@ class SqliteStore:
 
     async def _start(self, starts: tuple[Start, ...]) -> list[Started]:
         # Children are running work: what was begun must be able to end.
-        do = self._do if all(one.parent for one in starts) else self._new_work
+        do = self._do if all(map(is_child, starts)) else self._new_work
         return await do(partial(arrivals.start, starts=starts, partitions=self.partitions))
 
     async def _do(self, operation: Callable[[Session], T]) -> T:
