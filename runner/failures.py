@@ -53,7 +53,7 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException, *, known: _Known, step: str | None = None, attempts: int = 1) -> Self:
         """The record of ``error``; its texts are cut to 4 KiB and 8 KiB. Raises nothing, whatever the error is."""
-        kind = error.__class__
+        kind = type(error)
         bases = tuple(qualified_name(base) for base in kind.__mro__ if issubclass(base, BaseException))
         return cls(
             type=bases[0],

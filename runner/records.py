@@ -244,6 +244,12 @@ class Execution:
     escaped: tuple[str, ...] = ()  # the recorded entries whose failure ended it
     openings: int = 0  # how often an operator reopened it
 
+    @property
+    def derived_from(self) -> str:
+        """What uuid and random of this run derive from: of a fork's first run its origin's, which recorded it."""
+        forked = self.seed if self.run == 1 and self.seed != self.id else ""
+        return forked or f"{self.id}#{self.run}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:

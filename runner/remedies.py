@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypedDict
 
 from runner.attributes import attribute_texts
 from runner.codec import decode
+from runner.core.anew import mark, tried_anew
 from runner.detail import STEP_KINDS, open_steps
 from runner.errors import AlreadyEnded, NotRetryable, OperatorFailed, UnknownStep, UsageError
 from runner.failures import Failure
 from runner.records import AuditEntry, Entry, Execution, History, Plain, Status
 from runner.transactions import Action, Operate, Start
 
-#: Of a cancel and of attempts a fork knows nothing: they happened to its origin.
-_NOT_FORKED = ("cancel", "attempt")
+#: Of a cancel a fork knows nothing: it happened to its origin.
+_NOT_FORKED = ("cancel",)
 _ON_JOURNAL = (Action.RETRY, Action.ROLLBACK, Action.RECORD)
 _NOT_EDITABLE = (Status.COMPLETED, Status.CANCELLED, Status.COMPENSATION_FAILED)
+
+
+class _Anew(TypedDict):
+    drop: tuple[str, ...]
+    mark: Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,7 @@ class Remedy:
     drop: tuple[str, ...] = ()
     hurry: tuple[str, ...] = ()
     error: bytes = b""
+    mark: Entry | None = None
     said: Mapping[str, Plain] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -46,6 +54,7 @@ def request_of(remedy: Remedy, history: History, *, actor: str, request: str) ->
         drop=remedy.drop,
         hurry=remedy.hurry,
         error=remedy.error,
+        mark=remedy.mark,
         audit=row if remedy.said else None,
     )
 
@@ -80,7 +89,19 @@ def _reopened(history: History) -> Remedy:
         raise NotRetryable(
             f"{_what(history.execution)}, and has undone steps: fork it from a step before that, or start it again"
         )
-    return Remedy(action=Action.RETRY, drop=history.execution.escaped)
+    if any(item.kind == "cancel" for item in history.inbox):
+        raise NotRetryable(f"{_what(history.execution)}, while it was being cancelled: fork it, or start it again")
+    return Remedy(action=Action.RETRY, **_anew(history, history.execution.escaped))
+
+
+def _anew(history: History, drop: tuple[str, ...], *, keep: str = "") -> _Anew:
+    """From here on the code may go another way than it went: what it did so far it need not ask for again.
+
+    ``keep``: the entry that is written anew, and so is not forgotten.
+    """
+    entries, execution = history.entries, history.execution
+    made = mark(entries, error=execution.error or b"", attempt=execution.attempt, at=history.now, outcome="reopened")
+    return {"drop": tuple(id for id in tried_anew(drop, entries) if id != keep), "mark": made}
 
 
 def rollback_of(history: History) -> Remedy:
@@ -130,7 +151,8 @@ def _record(verb: str, history: History, step: str, value: bytes) -> Remedy:
         started_at=before.started_at if before else 0,
         tries=before.tries if before else b"",
     )
-    return Remedy(action=Action.RECORD, entry=entry, said={"verb": verb, "step": step})
+    anew = _anew(history, (step,) if before else (), keep=step)
+    return Remedy(action=Action.RECORD, entry=entry, said={"verb": verb, "step": step}, **anew)
 
 
 def _check_editable(execution: Execution) -> None:
@@ -174,7 +196,8 @@ def fork_of(history: History, step: str, *, new_id: str, request: str, retention
         digest=execution.digest,
         timeout_ms=execution.timeout_ms,
         retention_ms=retention_ms,
-        seed=execution.seed or execution.id,
+        seed=execution.derived_from,
+        run_at=execution.run_at or execution.started_at,
         attributes=attribute_texts(execution.attributes),
         entries=_before(history, step),
     )

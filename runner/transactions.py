@@ -50,7 +50,8 @@ class Start:
     retention_ms: int = 7 * 24 * 3600 * 1000
     parent: str = ""  # who hears of its end, and in which run; "@<id>": a schedule
     parent_run: int = 0
-    seed: str = ""
+    seed: str = ""  # of a fork, what its origin's run derived from …
+    run_at: int | None = None  # … and when that began
     attributes: tuple[tuple[str, str], ...] = ()  # name and JSON text, sorted by name
     audit: int = 1_000  # lines that its audit trail keeps; 0: none
     entries: tuple[Entry, ...] = ()  # a journal to begin with (a fork's)
@@ -188,14 +189,20 @@ class Follow:
     waiter: str
     run: int
     workflow: str
+    request: str = ""  # what tells one answer from another that the same waiter was given of the same target
 
     def pack(self) -> bytes:
-        return bytes(msgpack.packb((self.target, self.waiter, self.run, self.workflow)))
+        return bytes(msgpack.packb((self.target, self.waiter, self.run, self.workflow, self.request)))
 
     @classmethod
     def unpack(cls, blob: bytes) -> Follow:
-        target, waiter, run, workflow = msgpack.unpackb(blob)
-        return cls(target=target, waiter=waiter, run=run, workflow=workflow)
+        target, waiter, run, workflow, request = msgpack.unpackb(blob)
+        return cls(target=target, waiter=waiter, run=run, workflow=workflow, request=request)
+
+    @property
+    def suffix(self) -> str:
+        """Behind the request of a notice that answers at once."""
+        return f":{self.request}" if self.request else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +308,7 @@ class Operate:
     drop: tuple[str, ...] = ()
     hurry: tuple[str, ...] = ()
     error: bytes = b""
+    mark: Entry | None = None  # a line to be put behind the last of the journal
     audit: AuditEntry | None = None
 
 

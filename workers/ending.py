@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from runner.core.names import RESERVED
 from runner.core.replay import Continued, Outcome, RollbackFailed
 from runner.errors import DeterminismError, ExecutionEnded, HistoryMismatch, RolledBack, StepFailed, UsageError
 from runner.failures import Failure
-from runner.records import Entry, Execution
+from runner.records import Execution
 from runner.transactions import (
     Complete,
     ContinueAsNew,
@@ -41,6 +41,7 @@ class Situation:
     errors: Mapping[str, type[BaseException]]
     cancelled: bool
     rolled_back: bool  # a rollback is recorded: the failure that led to it is final
+    began: int | None  # when an operator had it tried again, if that was
     unread: tuple[int, ...]  # signals that no wait has consumed, and a cancel that the code has not heard of
     now: int
     chance: float
@@ -86,19 +87,6 @@ def _step_of(error: BaseException, entries: tuple[str, ...]) -> str | None:
     return next((id for id in entries[:1] if not id.startswith(RESERVED)), None)
 
 
-def with_later_sleeps(drop: tuple[str, ...], entries: Iterable[Entry]) -> tuple[str, ...]:
-    """What is tried again, with the unnamed sleeps that followed it.
-
-    Their names are places in the code: where the next attempt goes another way, one of the same name is another sleep.
-    """
-    all_entries = list(entries)
-    since = min((entry.number for entry in all_entries if entry.id in drop), default=None)
-    if since is None:
-        return drop
-    later = (one.id for one in all_entries if one.number > since and one.kind == "sleep" and one.id.startswith("__"))
-    return (*drop, *later)
-
-
 def _completed(value: Any, workflow: Workflow[Any, Any], errors: Mapping[str, type[BaseException]]) -> End:
     try:
         payload, _ = roundtrip(value, workflow.output_type, what=f"result of workflow {workflow.name!r}")
@@ -112,11 +100,20 @@ def _final(error: BaseException) -> bool:
     return isinstance(error, DeterminismError | UsageError)
 
 
+def _is_one(error: BaseException, classes: tuple[type[BaseException], ...]) -> bool:
+    """True for an error of these classes, also where a step's own error is only told of."""
+    return isinstance(error, classes) or (isinstance(error, StepFailed) and any(map(error.matches, classes)))
+
+
 def _again(at: Situation, error: BaseException, after_ms: int) -> bool:
     retry, execution = at.workflow.retry, at.execution
-    elapsed_ms = at.now - (execution.run_at or execution.started_at or execution.created_at)
+    elapsed_ms = (
+        at.now - at.began
+        if at.began is not None
+        else at.now - (execution.run_at or execution.started_at or execution.created_at)
+    )
     return (
         execution.attempt < at.workflow.max_attempts
-        and not isinstance(error, retry.non_retryable)
+        and not _is_one(error, retry.non_retryable)
         and not retry.gives_up(elapsed_ms + after_ms)
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from runner.core.commands import Decision, Opened, Sleep, Step, WaitForEnd, WaitForSignal
+from runner.core.decide import Event, events
 from runner.core.places import show
 from runner.records import (
     Entry,
@@ -21,6 +22,8 @@ from runner.transactions import Committed, Follow, Open, Outgoing
 MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024
 #: From this share of either on, each turn warns.
 WARN_FULLNESS = 0.8
+#: So much of it a run may record that is being cancelled or undone.
+WAY_OUT = 2
 
 
 class TurnJournal:
@@ -39,7 +42,9 @@ class TurnJournal:
         self.deadlines: dict[str, int | None] = {}  # of the waits, other than steps, that the store knows
         self.steps: dict[str, Wait] = {}  # what is known of steps without a result, by step id …
         self._new_steps: dict[str, Open] = {}  # … and what the store has not heard of that
-        self._me = (history.execution.id, history.execution.run)
+        self._since: dict[str, int] = {}  # when those were opened
+        execution = history.execution
+        self._me = (execution.id, execution.run, f"{execution.openings}.{execution.attempt}")
         # A child's notice that came while we were over was not kept: who is opened again asks again.
         self._asks_again = history.execution.openings > 0
         self._number = max((entry.number for entry in history.entries), default=0)
@@ -51,6 +56,7 @@ class TurnJournal:
                 self.steps[wait.id] = wait
             else:
                 self.deadlines[wait.id] = wait.deadline
+                self._since[wait.id] = wait.opened_at
 
     def append(
         self,
@@ -104,6 +110,13 @@ class TurnJournal:
         return min((item.index for item in self.unread.values() if item.kind == "cancel"), default=self.seen)
 
     @property
+    def reopened_at(self) -> int | None:
+        """When an operator last had the execution tried again."""
+        return max(
+            (one.at for one in self.entries if one.kind == "attempt" and one.outcome == "reopened"), default=None
+        )
+
+    @property
     def fullness(self) -> float:
         """How much of what a run may record has been recorded: above 1 it is too much."""
         return max(self._number / MAX_ENTRIES, self._bytes / MAX_BYTES)
@@ -138,6 +151,10 @@ class TurnJournal:
         """How many attempts of this step have failed so far."""
         return self.steps[id].attempts if id in self.steps else 0
 
+    def come_about(self, opened: Iterable[Opened], now: int) -> list[Event]:
+        """What has come about by ``now``, in its order."""
+        return events(opened, self.deadlines, self.unread.values(), now, self._since)
+
     def new_waits(self, opened: Iterable[Opened]) -> list[Open]:
         """The waits that the store has not heard of."""
         return [*(_open(one) for one in self._unheard(opened)), *self._new_steps.values()]
@@ -170,10 +187,12 @@ class TurnJournal:
             new.after_ms is not None and new.after_ms <= ms for new in self._new_steps.values()
         )
 
-    def contradicted(self, opened: Mapping[str, Opened]) -> str | None:
+    def contradicted(self, opened: Mapping[str, Opened], asked_for: Callable[[str], bool]) -> str | None:
         """A stored wait that the code asks for as something else, or not at all, in words."""
         for id, kind in self._stored.items():
             if id not in opened:
+                if asked_for(id):
+                    continue
                 return f"{id!r} waits as a {kind}, the code does not ask for it"
             command = opened[id].command
             asked = "step" if isinstance(command, Step) else command.kind
@@ -199,6 +218,7 @@ class TurnJournal:
                 self.steps[id] = replace(self.steps[id], deadline=deadline)
             else:
                 self.deadlines[id] = deadline
+                self._since.setdefault(id, committed.now)
         self.unread |= {item.index: item for item in committed.news}
         self.seen += len(committed.news)
 
@@ -225,8 +245,8 @@ def _open(opened: Opened) -> Open:
             raise AssertionError(opened)  # only waits are opened
 
 
-def _follow(opened: Opened, command: WaitForEnd, me: str, run: int) -> Outgoing:
-    follow = Follow(target=command.execution_id, waiter=me, run=run, workflow=command.workflow)
-    return Outgoing(
-        target=command.execution_id, request=f"follow:{me}:{run}:{opened.id}", kind="follow", payload=follow.pack()
-    )
+def _follow(opened: Opened, command: WaitForEnd, me: str, run: int, attempt: str) -> Outgoing:
+    """Each wait has an answer of its own, also where a former attempt waited in the same place."""
+    target, request = command.execution_id, f"follow:{me}:{run}:{attempt}:{opened.id}"
+    follow = Follow(target=target, waiter=me, run=run, workflow=command.workflow, request=request)
+    return Outgoing(target=target, request=request, kind="follow", payload=follow.pack())

@@ -31,7 +31,7 @@ class Play:
         permitted: Callable[[], None],
     ) -> None:
         self.replay = Replay(
-            seed=f"{execution.seed or execution.id}#{execution.run}",
+            seed=execution.derived_from,
             started_at=execution.run_at or execution.started_at or execution.created_at,
             errors=errors,
         )
@@ -51,7 +51,8 @@ class Play:
         self._forget_known_attributes()
         if self._execution.rollback:
             self._undo()
-        elif replay.outcome is None and (changed := journal.contradicted(replay.open)) is not None:
+        elif not replay.diverged and (changed := journal.contradicted(replay.open, replay.asked)) is not None:
+            replay.outcome = None
             replay.fail(HistoryMismatch(changed))
         replay.replaying = False
 
@@ -105,6 +106,12 @@ class Play:
     def _undo(self) -> None:
         """An operator wants what is outstanding undone, and nothing else: the code is left where it stands."""
         replay = self.replay
+        if not replay.diverged and len(replay.undos) < self._execution.outstanding:
+            missing = (
+                f"{self._execution.outstanding} steps are to be undone, the code knows how to undo {len(replay.undos)}"
+            )
+            replay.outcome = None
+            replay.fail(HistoryMismatch(missing))
         if not replay.diverged:
             self._isolation.run(lambda: replay.leave_for(rollback(replay, replay.root, (__file__, 0))))
             self.drive(replay.run)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from runner.codec import roundtrip
-from runner.core.commands import Step
-from runner.errors import PayloadError
+from runner.codec import encode, roundtrip
+from runner.core.commands import Compensation, Step
 from runner.step import CurrentStep, enter
 
 
@@ -146,9 +145,11 @@ async def _in_time(running: Coroutine[Any, Any, Any], command: Step, step: Curre
 
 
 def _stored(value: Any, command: Step) -> Attempt:
+    if isinstance(command, Compensation):
+        return Succeeded(payload=encode(None))
     try:
         payload, _ = roundtrip(value, command.returns, what=f"result of step {command.id!r}")
-    except PayloadError as error:
+    except Exception as error:  # noqa: BLE001 - a property or a comparison of the user's may raise anything
         return Errored(error=_refused(error))
     return Succeeded(payload=payload)
 
@@ -159,7 +160,7 @@ def _is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
 
-def _refused(error: PayloadError) -> ResultRefused:
+def _refused(error: Exception) -> ResultRefused:
     refused = ResultRefused(str(error))
     refused.__cause__ = error
     return refused

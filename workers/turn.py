@@ -17,10 +17,11 @@ from typing import Any
 from runner import audit
 from runner.clock import StoreClock, Ticks, boot_ms
 from runner.context import Known
+from runner.core.anew import mark, tried_anew
 from runner.core.branches import Returned
 from runner.core.commands import Decision, Opened
-from runner.core.decide import Event, events
-from runner.core.replay import CANCEL_ID, Continued
+from runner.core.decide import Event
+from runner.core.replay import CANCEL_ID, Continued, RollbackFailed
 from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
 from runner.log import Logger
@@ -38,8 +39,8 @@ from runner.transactions import (
     Suspend,
     Wake,
 )
-from runner.workers.ending import Park, Situation, ending_of, with_later_sleeps
-from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS, TurnJournal
+from runner.workers.ending import Park, Situation, ending_of
+from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS, WAY_OUT, TurnJournal
 from runner.workers.leases import HeldLease
 from runner.workers.performing import Performing
 from runner.workers.play import Play
@@ -187,14 +188,15 @@ class Turn:
         """Let everything that has come about by the last look enter the workflow, one thing at a time."""
         journal, opened = self._journal, self._replay.open
         await self._settle()
-        while heard := events(opened.values(), journal.deadlines, journal.unread.values(), self._looked_at):
+        while heard := journal.come_about(opened.values(), self._looked_at):
             begun = boot_ms()
             for event in heard:
                 if self._replay.outcome is not None:
                     return
-                if event.id in opened or event.id == CANCEL_ID:
-                    self._play.feed(self._entry_of(event))
-                    await self._settle()
+                if event.id not in opened and event.id != CANCEL_ID:
+                    break  # what it brought is another wait's now: choose anew
+                self._play.feed(self._entry_of(event))
+                await self._settle()
                 begun = await self._breathed(begun)
 
     def _entry_of(self, event: Event) -> Entry:
@@ -210,7 +212,7 @@ class Turn:
             for patch in replay.patches:
                 journal.append(patch, "patch", "ok", b"", at=self._clock.now())
             replay.patches.clear()
-            if not replay.undecided or replay.outcome is not None or journal.fullness > 1:
+            if not replay.undecided or replay.outcome is not None or self._is_full():
                 return
             opened = replay.undecided.popleft()
             if opened.id in replay.open and isinstance(opened.command, Decision):
@@ -250,7 +252,7 @@ class Turn:
         """The end to commit, or None while there is something left to do in this turn."""
         if self.execution.deadline is not None and self._clock.now() >= self.execution.deadline:
             return Fail(error=_timed_out(self.execution.id))
-        if self._journal.fullness > 1 and not isinstance(self._replay.outcome, Returned | Continued):
+        if self._is_full() and not isinstance(self._replay.outcome, Returned | Continued | RollbackFailed):
             return Fail(error=_too_large())
         if self._replay.outcome is None:
             return None if self._busy() else Suspend()
@@ -259,6 +261,11 @@ class Turn:
             raise Parked(end.reason)
         return self._marked(end) if isinstance(end, RetryAttempt) else end
 
+    def _is_full(self) -> bool:
+        """What undoes or ends the execution may go beyond the limit: there must be a way out of it."""
+        leaving = self._replay.cancelled or self._journal.rolled_back or self.execution.rollback
+        return self._journal.fullness > (WAY_OUT if leaving else 1)
+
     def _situation(self) -> Situation:
         return Situation(
             workflow=self._workflow,
@@ -266,6 +273,7 @@ class Turn:
             errors=self._errors,
             cancelled=self._replay.cancelled,
             rolled_back=self._journal.rolled_back,
+            began=self._journal.reopened_at,
             unread=tuple(index for index, item in self._journal.unread.items() if item.kind != "ended"),
             now=self._clock.now(),
             chance=random.random(),  # noqa: S311 - jitter
@@ -273,13 +281,12 @@ class Turn:
 
     def _marked(self, end: RetryAttempt) -> RetryAttempt:
         """Where one attempt ends and the next begins is a line of the journal."""
-        journal, attempt = self._journal, self.execution.attempt
-        drop = with_later_sleeps(end.drop, (*journal.entries, *journal.written_now))
+        journal = self._journal
+        entries = (*journal.entries, *journal.written_now)
         if not any(entry.kind == "attempt" for entry in journal.written_now):
-            # Counted, not named after the attempt: an operator's retry begins with attempt 1 again.
-            mark = f"__attempt:{1 + sum(entry.kind == 'attempt' for entry in journal.entries)}"
-            journal.append(mark, "attempt", "failed", end.error, at=self._clock.now(), attempts=attempt)
-        return replace(end, drop=drop)
+            made = mark(entries, error=end.error, attempt=self.execution.attempt, at=self._clock.now())
+            journal.append(made.id, made.kind, made.outcome, made.payload, at=made.at, attempts=made.attempts)
+        return replace(end, drop=tried_anew(end.drop, entries))
 
     def _busy(self) -> bool:
         within = self._journal.retries_within(self._in_place_ms, self._clock.now())

@@ -87,14 +87,14 @@ def _misplaced(name: str) -> Never:
 
 
 def checked(id: object, name: str) -> str:
-    if not isinstance(id, str) or not id or len(id) > 200 or not (id.isascii() or _encodes(id)):
+    if not isinstance(id, str) or not id or len(id) > 200 or not writable(id):
         raise UsageError(f"{name}({id!r}, ...): the id is a text of 1 to 200 characters that UTF-8 can write")
     return id
 
 
-def _encodes(text: str) -> bool:
+def writable(text: str) -> bool:
     """False for halves of surrogate pairs: they come from undecodable file names and cannot be stored."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def optional(id: str | None, name: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from runner.context.base import Base, checked
 from runner.context.cases import Case, Default, switch
-from runner.context.forks import Branched, check_branches, gather_fork, map_fork, race
+from runner.context.forks import Branched, check_branches, check_names, gather_fork, map_fork, race
 from runner.core.calls import Call, Routine
 from runner.errors import UsageError
 
@@ -72,6 +72,7 @@ class Branching(Base):
         """
         if not branches:
             raise UsageError(f"ctx.race({id!r}): give it branches, by name")
+        check_names(f"ctx.race({id!r})", branches)
         check_branches(f"ctx.race({id!r})", branches.values())
         where = self._place("ctx.race")
         name = checked(id, "ctx.race")

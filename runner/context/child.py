@@ -114,6 +114,8 @@ def _decision(entry: str, where: Place, parent: Parent, start: ChildStart) -> De
         timeout=start.timeout,
         plain=start.plain,
     )
+    if made.id == parent.execution_id:
+        raise UsageError(f"ctx.start_child({start.id!r}): with this idempotency_key {made.id!r} would be its own child")
     made = replace(made, request=f"child:{child_id(parent, entry)}", parent=parent.execution_id, parent_run=parent.run)
     outgoing = Outgoing(target=made.id, request=made.request, kind="start", payload=made.pack())
     return Decision(

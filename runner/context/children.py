@@ -11,7 +11,7 @@ from runner.core.commands import WaitForEnd
 from runner.core.retry import Duration
 from runner.durations import to_ms
 from runner.errors import UnknownWorkflow, UsageError
-from runner.ids import check_id
+from runner.ids import check_id, check_name
 from runner.signals import TimedOut
 from runner.workflow import Workflow
 
@@ -100,7 +100,7 @@ class Children(Base):
         if check_id(execution_id) == self.execution_id:
             raise UsageError(f"ctx.wait_for_execution: {execution_id!r} would wait for itself, and never end")
         definition = self._find(workflow)
-        name = workflow if isinstance(workflow, str) else workflow.name
+        name = check_name(workflow, what="workflow name") if isinstance(workflow, str) else workflow.name
         command = WaitForEnd(
             id=optional(id, "ctx.wait_for_execution"),
             where=self._place("ctx.wait_for_execution"),

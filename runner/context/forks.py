@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Never, TypeVar
 
 from runner.codec import encode
+from runner.context.base import writable
 from runner.core.branches import Raised, Won
 from runner.core.calls import Call, asked, branch
 from runner.core.commands import Decision, Fork, Part, Place
@@ -35,6 +36,7 @@ def map_fork(
     """One part per item, under the item's key or place. Raises UsageError for a key that comes twice."""
     all_items = list(items)
     names = [str(index) if key is None else str(key(item)) for index, item in enumerate(all_items)]
+    check_names(f"ctx.map({id!r})", names)
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise UsageError(f"ctx.map({id!r}): the key {twice!r} comes twice; each item needs a key of its own")
@@ -69,6 +71,13 @@ def check_branches(name: str, branches: Iterable[object]) -> None:
     for one in branches:
         if not isinstance(one, Call | Coroutine):
             raise UsageError(f"{name} takes ctx calls and coroutines of them, not {type(one).__name__}")
+
+
+def check_names(name: str, names: Iterable[str]) -> None:
+    """Raises UsageError for a name that no entry's id can hold: of every name inside the branch it is a part."""
+    for one in names:
+        if not writable(one):
+            raise UsageError(f"{name}: {one!r:.200} cannot name a branch: it has characters that UTF-8 cannot write")
 
 
 def coroutine_of(one: Branched[Any]) -> Coroutine[Any, Any, Any]:

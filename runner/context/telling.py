@@ -26,7 +26,7 @@ class Telling(Base):
             where=self._place("ctx.emit"),
             kind="emit",
             payload=encode(event.name),
-            effects=emission(event.name, encoded, self.execution_id, self.run, self.workflow),
+            effects=emission(event.name, encoded, self._parent, self.workflow),
         )
         return Call(self._replay, f"ctx.emit({event.name!r})", decision, _nothing)
 

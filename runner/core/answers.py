@@ -54,8 +54,8 @@ def _stepped(command: Step, entry: Entry, errors: Errors, failed: Failed) -> Hea
 def _ended(command: WaitForEnd, entry: Entry, errors: Errors, failed: Failed) -> Heard:
     try:
         return Returned(result_of_notice(Notice.unpack(entry.payload), command.output_type, errors))
-    except PayloadError as error:
-        raise _unreadable(entry, error) from error
+    except PayloadError as error:  # of another's making, and the code's to handle, as a signal's is
+        return Raised(error)
     except Exception as error:  # noqa: BLE001 - how the other one ended, as an error
         failed(error, (entry.id,) if command.child is None else (entry.id, command.child))
         return Raised(error)

@@ -2,20 +2,22 @@
 
 A signal, or a notice of an end, stored at or before a wait's deadline beats the timeout, whenever anybody looks; of
 several waits on one signal the one that was opened first gets it. A notice is not used up: every wait for
-that execution hears the latest.
+that execution hears the latest; but who asked for it hears no notice that is older than its question.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.codec import encode
 from runner.core.answers import timed_out
 from runner.core.commands import Opened, Sleep, WaitForEnd, WaitForSignal
 from runner.core.replay import CANCEL_ID
-from runner.records import InboxItem
+from runner.records import InboxItem, Notice
+
+_NEVER: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +37,17 @@ def events(
     deadlines: Mapping[str, int | None],
     unread: Iterable[InboxItem],
     now: int,
+    since: Mapping[str, int] = _NEVER,
 ) -> list[Event]:
     """Everything that has come about by ``now``, in the order in which it did.
 
     ``deadlines`` holds the waits that the store knows; an open command that is not in it has no deadline yet.
+    ``since``: when each of those was opened.
     What is heard may open new waits and end others: an event whose id is no longer open is void, and
     when the list is through, it is time to ask again.
     """
     waits = [one for one in opened if isinstance(one.command, Sleep | WaitForSignal | WaitForEnd)]
-    heard = _heard(waits, deadlines, unread)
+    heard = _heard(waits, deadlines, unread, since)
     taken = {event.id for event in heard}
     passed = [
         Event(id=one.id, kind=one.command.kind, outcome=timed_out(one.command), time=deadline)
@@ -54,35 +58,56 @@ def events(
     return sorted([*heard, *passed], key=lambda event: event.time)
 
 
-def _heard(waits: Iterable[Opened], deadlines: Mapping[str, int | None], unread: Iterable[InboxItem]) -> list[Event]:
+def _heard(
+    waits: Iterable[Opened], deadlines: Mapping[str, int | None], unread: Iterable[InboxItem], since: Mapping[str, int]
+) -> list[Event]:
     """Each unread item with the wait that was opened first among those that still may have it."""
     listening: dict[str, deque[Opened]] = {}
     for one in waits:
         if isinstance(one.command, WaitForSignal):
             listening.setdefault(one.command.signal, deque()).append(one)
     heard: list[Event] = []
-    ends: dict[str, InboxItem] = {}
+    ends: dict[str, list[InboxItem]] = {}
     for item in unread:
         if item.kind == "cancel":
             heard.append(_event(CANCEL_ID, "cancel", replace(item, payload=encode(item.name))))
         elif item.kind == "ended":
-            ends[item.name] = item
-        elif queue := listening.get(item.name):
+            ends.setdefault(item.name, []).append(item)
+        elif item.kind == "signal" and (queue := listening.get(item.name)):
             wait = _first_that_may(queue, item.at, deadlines)
             if wait is not None:
                 heard.append(_event(wait.id, "signal", item))
-    return heard + _ends(waits, ends, deadlines) if ends else heard
+    return heard + _ends(waits, ends, deadlines, since) if ends else heard
 
 
-def _ends(waits: Iterable[Opened], ends: Mapping[str, InboxItem], deadlines: Mapping[str, int | None]) -> list[Event]:
+def _ends(
+    waits: Iterable[Opened],
+    ends: Mapping[str, list[InboxItem]],
+    deadlines: Mapping[str, int | None],
+    since: Mapping[str, int],
+) -> list[Event]:
     """The waits for executions that have ended in time."""
     return [
         Event(id=one.id, kind="ended", outcome="ok", time=item.at, payload=item.payload)
         for one in waits
         if isinstance(one.command, WaitForEnd)
-        and (item := ends.get(one.command.execution_id)) is not None
+        and (item := _notice(one.command, ends.get(one.command.execution_id, ()), since.get(one.id))) is not None
         and ((deadline := deadlines.get(one.id)) is None or item.at <= deadline)
     ]
+
+
+def _notice(command: WaitForEnd, items: Sequence[InboxItem], since: int | None) -> InboxItem | None:
+    """The latest that is for this wait. A child's end is told once, maybe before anybody waits; all else is an answer."""
+    if command.child is not None:
+        return items[-1] if items else None
+    answers = (item for item in reversed(items) if since is not None and item.at >= since)
+    return next((item for item in answers if not _is_anothers(command, item)), None)
+
+
+def _is_anothers(command: WaitForEnd, item: InboxItem) -> bool:
+    """True for the answer to a wait that took the execution for one of another workflow."""
+    notice = Notice.unpack(item.payload)
+    return notice.status == "mismatch" and notice.workflow == command.workflow
 
 
 def _first_that_may(queue: deque[Opened], at: int, deadlines: Mapping[str, int | None]) -> Opened | None:

@@ -146,9 +146,12 @@ class Replay:
         difference = left_over(
             never, self.open, ended=self.outcome is not None, unasked=UNDOING if undoing else UNASKED
         )
-        if difference is not None and not isinstance(self.outcome, Raised):
+        if difference is not None and not self.diverged:
             self.outcome = None
             self.fail(HistoryMismatch(difference))
+
+    def asked(self, id: str) -> bool:
+        return id in self._names
 
     @property
     def diverged(self) -> bool:

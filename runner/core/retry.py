@@ -17,7 +17,8 @@ class Retry:
 
     Attempt n is followed by a pause of ``initial * multiplier ** (n - 1)``, at most
     ``max_interval``, spread evenly over ± ``jitter`` (a fraction) of itself. Tried at most ``max_attempts``
-    times in all, not at all again for errors that are instances of ``non_retryable``, and not when the next
+    times in all, not at all again for errors that are instances of ``non_retryable`` (of an execution: also for a
+    step that failed with one), and not when the next
     attempt would begin more than ``give_up_after`` (None: no such limit) after the first one began.
 
     Raises UsageError when built with values that make no sense.

@@ -126,17 +126,19 @@ class Tree:
 
     def _cancel(self, branch: Branch) -> None:
         """Throw Cancelled into a branch once: where it is parked, in its own branches, or at its next await."""
-        if branch.done or branch.cancelled:
-            return
-        branch.cancelled = True
-        if branch.opened is not None and not shielded(branch.opened.command):
-            self.interrupt(branch)
-        elif branch.waiting is not None:
-            branch.waiting.start_no_more()
-            for child in list(branch.waiting.running):
-                self._cancel(child)
-        else:
-            branch.doomed = True
+        reached = [branch]
+        while reached:  # no recursion: branches may be nested a thousand deep
+            one = reached.pop()
+            if one.done or one.cancelled:
+                continue
+            one.cancelled = True
+            if one.opened is not None and not shielded(one.opened.command):
+                self.interrupt(one)
+            elif one.waiting is not None:
+                one.waiting.start_no_more()
+                reached += reversed(one.waiting.running)
+            else:
+                one.doomed = True
 
 
 def shielded(command: Leaf) -> bool:

@@ -218,7 +218,8 @@ class Store(Protocol):
 
         At once, and as a parcel in the answer, when the target has ended, is unknown (status ``unknown``) or is of another
         workflow (``mismatch``). These carry the request ``ended:<target>:<openings>`` too (0 for an unknown one; a
-        mismatch ``mismatch:<target>:<workflow>``). Idempotent. A purge of the target forgets its followers.
+        mismatch ``mismatch:<target>:<workflow>``), each with ``:<request>`` behind it where the follow has one, so that
+        each of several waits gets its answer. Idempotent. A purge of the target forgets its followers.
         """
         ...
 
@@ -241,6 +242,7 @@ class Store(Protocol):
         * FORCE_FAIL: of live ones. Ends failed, cause ``forced``.
         * FORK: of any. Leaves its rows in the trail, and nothing else; an owner keeps its lease.
 
+        RETRY, ROLLBACK and RECORD forget the entries ``drop`` and put ``mark`` behind the last entry.
         ``audit`` is added to the trail as it is.
         """
         ...

@@ -294,6 +294,8 @@ class Kept:
                 self.reopen(rollback=asked.action is Action.ROLLBACK, drop=asked.drop)
             case Action.RECORD:
                 assert asked.entry is not None
+                gone = set(asked.drop) - {asked.entry.id}
+                self.journal = {id: entry for id, entry in self.journal.items() if id not in gone}
                 self.record(asked.entry)
             case Action.HURRY:
                 hit = [id for id in asked.hurry if id in self.waits]

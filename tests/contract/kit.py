@@ -268,6 +268,7 @@ async def operate(
     drop: tuple[str, ...] = (),
     hurry: tuple[str, ...] = (),
     error: bytes = b"",
+    mark: Entry | None = None,
     audit: AuditEntry | None = None,
 ) -> Operated:
     """What the operator ann does."""
@@ -280,6 +281,7 @@ async def operate(
             entries=entries,
             entry=entry,
             drop=drop,
+            mark=mark,
             hurry=hurry,
             error=error,
             audit=audit,

@@ -437,3 +437,18 @@ async def test_every_notice_ends_the_bond_to_a_child_but_one_of_another_workflow
     await turn.commit(children=(("c-1", "cancel"),))
     await store.deliver(replace(a_notice("c-1"), request=request_of))
     assert await links(store) == [("c-1", "cancel", ended)]
+
+
+async def test_each_follow_has_an_answer_of_its_own(store: Store) -> None:
+    """A waiter that asked before, of the same target, was told under the same request: the next answer is another."""
+    await begin(store)
+    for target, workflow in (("nobody", "order"), ("e-1", "another")):
+        asked = [replace(a_follow(target=target, workflow=workflow), request=one) for one in ("first", "second")]
+        notices = [(await store.follow(one))[0].outgoing for one in asked]
+        assert [one.request.rsplit(":", 1)[1] for one in notices] == ["first", "second"]
+
+
+async def test_a_fork_begins_when_its_origin_did(store: Store) -> None:
+    await store.start([replace(a_start(), seed="origin#3", run_at=1234)])
+    kept = await record(store)
+    assert (kept.run_at, kept.derived_from) == (1234, "origin#3")

@@ -433,3 +433,17 @@ async def test_what_was_refused_may_be_asked_again(store: Store) -> None:
     assert (await operate(store, Action.RETRY, request="once")).verdict is Verdict.REFUSED
     await turn.commit(end=Fail(error=b"e"))
     assert (await operate(store, Action.RETRY, request="once")).status is Status.PENDING
+
+
+@pytest.mark.parametrize("action", [Action.RETRY, Action.RECORD])
+async def test_a_line_is_put_behind_what_is_left_of_the_journal(store: Store, action: Action) -> None:
+    """What was recorded before the line, the next attempt need not ask for."""
+    turn = await begin(store)
+    recorded = [an_entry(1, "a"), an_entry(2, "charge", outcome="failed"), an_entry(3, "__sleep:1")]
+    await turn.commit(entries=recorded, end=Fail(error=b"e", escaped=("charge",)))
+    mark = an_entry(0, "__attempt:1", kind="attempt")
+    entry = an_entry(0, "charge") if action is Action.RECORD else None
+    drop = ("charge", "__sleep:1")
+    assert (await operate(store, action, entry=entry, drop=drop, mark=mark)).verdict is Verdict.DONE
+    numbered = [(one.number, one.id) for one in (await history(store)).entries]
+    assert numbered == [(1, "a"), *([(2, "charge"), (3, "__attempt:1")] if entry else [(2, "__attempt:1")])]

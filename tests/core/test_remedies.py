@@ -172,9 +172,13 @@ def test_a_fork_begins_with_what_was_recorded_before_the_step():
         attributes={"customer": "ann", "vip": True},
     )
     start = fork(found, "b")
-    assert [(one.number, one.id, one.consumes) for one in start.entries] == [(1, "a", -1), (2, "go", -1)]
+    assert [(one.number, one.id, one.consumes) for one in start.entries] == [
+        (1, "a", -1),
+        (2, "go", -1),
+        (4, "__attempt:1", -1),
+    ]
     assert (start.id, start.seed, start.key, start.workflow, start.version, start.queue) == (
-        *("f1", "e1", None),
+        *("f1", "e1#1", None),
         *("order", 2, "gpu"),
     )
     assert (start.timeout_ms, start.retention_ms) == (60_000, 9)

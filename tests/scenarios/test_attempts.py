@@ -49,7 +49,11 @@ async def test_an_operators_retry_has_all_attempts_again(app: App, run: Run):
                 steps.broken.clear()
                 break
         assert await handle.result(timeout=20) == "pay"
-        marks = [entry.id for entry in (await fleet.client.history(handle.id)).entries if entry.kind == "attempt"]
+        marks = [
+            entry.id
+            for entry in (await fleet.client.history(handle.id)).entries
+            if entry.kind == "attempt" and entry.outcome == "failed"
+        ]
         assert len(marks) == len(set(marks)) == 2
         await nothing_left(fleet)
 
@@ -202,3 +206,16 @@ async def test_too_full_is_still_the_end_of_a_run_that_only_goes_on(
         with pytest.raises(ExecutionFailed, match="entries") as failed:
             await (await fleet.client.start(flow)).result(timeout=20)
         assert failed.value.type.endswith(JournalTooLarge.__name__)
+
+
+async def test_an_error_that_is_not_to_be_tried_again_is_known_through_its_step(app: App, run: Run):
+    steps = Steps("pay")
+
+    @app.workflow("flow", max_attempts=3, retry=Retry(initial=0.01, non_retryable=(ValueError,)))
+    async def flow(ctx: Context) -> None:
+        await ctx.step("pay", steps.do, "pay")
+
+    async with run(app) as fleet:
+        with pytest.raises(ExecutionFailed, match="pay is broken"):
+            await (await fleet.client.start(flow)).result(timeout=20)
+    assert steps.calls == {"pay": 1}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from runner import App, Cancelled, Context, Signal, Status, idempotency_key
+from runner import App, Cancelled, Context, ExecutionFailed, Signal, Status, idempotency_key
 from tests.integration.conftest import Run
 from tests.scenarios.kit import Death, Deaths, happened, live_through_all_deaths, nothing_left, until
 
@@ -79,7 +79,7 @@ async def test_a_race_ends_as_its_first_ended_whichever_worker_dies(app: App, ru
     assert [life.outcome for life in lives.values()] == [expected] * len(lives)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_map_over_a_thousand_items_survives_a_crash_in_its_middle(app: App, run: Run):
     calls: Counter[int] = Counter()
     running = most = 0
@@ -251,3 +251,20 @@ async def test_saga_in_map_in_race_in_child_is_cancelled_as_a_whole(app: App, ru
         await nothing_left(fleet)
         assert (await fleet.client.execution(links[0].execution_id)).status is Status.CANCELLED
     assert undone == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_a_branch_whose_name_cannot_be_stored_is_refused(app: App, run: Run):
+    """Its entries could not be: their execution would be tried again and again, and its steps with it."""
+
+    @app.workflow("map", max_attempts=1)
+    async def mapped(ctx: Context) -> None:
+        await ctx.map("all", lambda name: ctx.step("s", len, name), ["a\ud800"], key=str)
+
+    @app.workflow("race", max_attempts=1)
+    async def raced(ctx: Context) -> None:
+        await ctx.race("first", **{"a\ud800": ctx.sleep(0)})
+
+    async with run(app) as fleet:
+        for name in ("map", "race"):
+            with pytest.raises(ExecutionFailed, match="cannot name a branch"):
+                await (await fleet.client.start(name)).result(timeout=20)

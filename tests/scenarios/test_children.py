@@ -23,7 +23,7 @@ from runner import (
     UsageError,
 )
 from tests.integration.conftest import Run
-from tests.scenarios.kit import Death, Deaths, live_through_all_deaths, nothing_left, outcome_of
+from tests.scenarios.kit import Death, Deaths, answered, live_through_all_deaths, nothing_left, outcome_of
 
 go = Signal[str]("go")
 
@@ -258,7 +258,7 @@ async def test_a_failing_childs_notice_and_a_cancel_of_the_parent_in_any_order(a
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_thousand_parents_cancelled_at_once_leave_no_child_running(app: App, run: Run):
     """Whether the cancel comes before the child's start, overtakes it, or finds it at work."""
     finished: list[str] = []
@@ -277,8 +277,18 @@ async def test_a_thousand_parents_cancelled_at_once_leave_no_child_running(app: 
             handles = await fleet.client.start_many(flow, [None] * 200)
             if batch:
                 await asyncio.sleep(0.03 * batch)
-            await asyncio.gather(*(handle.cancel() for handle in handles))
+            await asyncio.gather(*(answered(handle.cancel) for handle in handles))
             outcomes = await asyncio.gather(*(outcome_of(handle) for handle in handles))
             assert set(outcomes) == {"ExecutionCancelled"}
         await nothing_left(fleet)
     assert finished == []
+
+
+async def test_nobody_is_a_child_of_its_own(app: App, run: Run):
+    @app.workflow("flow", max_attempts=1)
+    async def flow(ctx: Context) -> None:
+        await ctx.run_child("again", flow, idempotency_key="k")
+
+    async with run(app) as fleet:
+        with pytest.raises(ExecutionFailed, match="its own child"):
+            await (await fleet.client.start(flow, idempotency_key="k")).result(timeout=20)

@@ -122,7 +122,7 @@ async def test_each_execution_runs_in_its_version_and_a_start_by_name_takes_the_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_thousand_runs_leave_a_small_history_and_lose_no_signal(app: App, run: Run):
     keys: dict[int, str] = {}
     got: list[int] = []

@@ -4,47 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from runner import App, Context, Handle, Signal, Status, TimedOut
 from tests.integration.conftest import Fleet, Run
-from tests.scenarios.kit import nothing_left, outcome_of
+from tests.scenarios.kit import answered, nothing_left, outcome_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 go = Signal[str]("go")
-TIMES, BATCH = 1_000, 200
+TIMES, BATCH = 1_000, 100
 
 
-#: Does something to an execution after so many seconds.
-Disturb = Callable[[Handle[Any], float], Awaitable[None]]
+#: Does something to an execution.
+Disturb = Callable[[Handle[Any]], Awaitable[None]]
+
+
+class Racing:
+    """Executions that end, some of them disturbed at moments of their own.
+
+    The moments are spread over the time that the half of those before took, so that slow machines are raced slowly.
+    """
+
+    def __init__(self, fleet: Fleet, workflow: Any, disturb: Disturb | None) -> None:
+        self._fleet = fleet
+        self._workflow = workflow
+        self._disturb = disturb
+        self._chance = random.Random(7)
+        self._span_s = 0.0
+        self.outcomes: dict[str, Any] = {}
+
+    async def batch(self) -> None:
+        self._span_s = statistics.median(await asyncio.gather(*(self._one() for _ in range(BATCH))))
+
+    async def _one(self) -> float:
+        handle = await answered(partial(self._fleet.client.start, self._workflow))
+        begun = time.monotonic()
+        disturbing = asyncio.create_task(self._after(self._chance.uniform(0, 1.5 * self._span_s), handle))
+        self.outcomes[handle.id] = await outcome_of(handle)
+        took = time.monotonic() - begun
+        await disturbing
+        return took
+
+    async def _after(self, moment_s: float, handle: Handle[Any]) -> None:
+        if self._disturb is not None and self._span_s:
+            await asyncio.sleep(moment_s)
+            await self._disturb(handle)
 
 
 async def raced(fleet: Fleet, workflow: Any, disturb: Disturb | None = None) -> dict[str, Any]:
-    """Outcomes of a thousand executions by id, each disturbed at a moment of its own.
-
-    The moments are spread over the time in which a batch ends by itself, which the first batch shows: slow machines
-    are raced slowly.
-    """
-    chance = random.Random(7)
-    outcomes: dict[str, Any] = {}
-    span_s = 0.0
+    """Outcomes of a thousand executions by id; those of the first batch are left alone."""
+    racing = Racing(fleet, workflow, disturb)
     for _ in range(TIMES // BATCH):
-        begun = time.monotonic()
-        handles = await fleet.client.start_many(workflow, [None] * BATCH)
-        moments = [chance.uniform(0, span_s) for _ in handles] if disturb is not None and span_s else []
-        ends = await asyncio.gather(
-            *(outcome_of(handle) for handle in handles),
-            *(disturb(handle, moment) for handle, moment in zip(handles, moments, strict=False) if disturb),
-        )
-        span_s = span_s or time.monotonic() - begun
-        outcomes |= dict(zip((handle.id for handle in handles), ends, strict=False))
+        await racing.batch()
     await nothing_left(fleet)
-    return outcomes
+    return racing.outcomes
 
 
 async def test_a_signal_against_its_waits_timeout(app: App, run: Run):
@@ -59,9 +79,8 @@ async def test_a_signal_against_its_waits_timeout(app: App, run: Run):
             case word:
                 return word
 
-    async def disturb(handle: Handle[Any], moment: float) -> None:
-        await asyncio.sleep(moment)
-        sent[handle.id] = await handle.signal(go, "signal")
+    async def disturb(handle: Handle[Any]) -> None:
+        sent[handle.id] = await answered(lambda: handle.signal(go, "signal", dedup_id="once"))
 
     async with run(app, concurrency=100) as fleet:
         outcomes = await raced(fleet, flow, disturb)
@@ -86,9 +105,8 @@ async def test_a_cancel_against_a_completion(app: App, run: Run):
         await ctx.sleep(0.1)
         return "completed"
 
-    async def disturb(handle: Handle[Any], moment: float) -> None:
-        await asyncio.sleep(moment)
-        taken[handle.id] = await handle.cancel()
+    async def disturb(handle: Handle[Any]) -> None:
+        taken[handle.id] = await answered(handle.cancel)
 
     async with run(app, concurrency=100) as fleet:
         outcomes = await raced(fleet, flow, disturb)

@@ -122,7 +122,7 @@ class RedisStore:
         return decode.delivered(await self._deliver(deliver), self._partition(deliver.id))
 
     async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
-        words = (follow.target, follow.waiter, follow.run, follow.workflow)
+        words = (follow.target, follow.waiter, follow.run, follow.workflow, follow.suffix)
         reply = await self._pipeline.run(scripts().follow, self._keys.home(follow.target), *words)
         return decode.parcels(reply, self._partition(follow.target))
 

@@ -17,23 +17,23 @@ def follow(s: Session, asked: Follow, partitions: int) -> tuple[Parcel, ...]:
     row = s.load(asked.target)
     if row is None:
         lost = Notice(execution_id=asked.target, status="unknown")
-        outbox.post(s, partition_of(asked.target, partitions), _told(asked.waiter, asked.run, lost, opening=0))
+        outbox.post(s, partition_of(asked.target, partitions), _told(asked.waiter, asked.run, lost, 0, asked.suffix))
     elif row.workflow != asked.workflow:
         other = Notice(execution_id=row.id, status="mismatch", workflow=row.workflow)
         outbox.post(s, row.p, _mismatched(asked, other))
     else:
-        add_follower(s, row, asked.waiter, asked.run)
+        add_follower(s, row, asked.waiter, asked.run, asked.suffix)
     return s.harvest()[0]
 
 
-def add_follower(s: Session, row: Row, waiter: str, run: int) -> None:
+def add_follower(s: Session, row: Row, waiter: str, run: int, suffix: str = "") -> None:
     """``waiter`` is told when the execution ends; when it has ended already, now.
 
     What has ended tells everybody who asks, again too: a notice may have come while its waiter had
     ended, and an operator may have reopened that since.
     """
     if row.status.terminal:
-        outbox.post(s, row.p, _told(waiter, run, _notice(s, row), row.openings))
+        outbox.post(s, row.p, _told(waiter, run, _notice(s, row), row.openings, suffix))
     else:
         s.db.execute("INSERT OR IGNORE INTO follower VALUES (?, ?, ?)", (row.x, waiter, run))
 
@@ -96,17 +96,16 @@ def _notice(s: Session, row: Row) -> Notice:
     )
 
 
-def _told(waiter: str, run: int, notice: Notice, opening: int) -> Outgoing:
+def _told(waiter: str, run: int, notice: Notice, opening: int, suffix: str = "") -> Outgoing:
     target = notice.execution_id
-    return Outgoing(
-        target=waiter, request=f"ended:{target}:{opening}", kind="ended", name=target, payload=notice.pack(), run=run
-    )
+    request = f"ended:{target}:{opening}{suffix}"
+    return Outgoing(target=waiter, request=request, kind="ended", name=target, payload=notice.pack(), run=run)
 
 
 def _mismatched(asked: Follow, notice: Notice) -> Outgoing:
     return Outgoing(
         target=asked.waiter,
-        request=f"mismatch:{asked.target}:{asked.workflow}",
+        request=f"mismatch:{asked.target}:{asked.workflow}{asked.suffix}",
         kind="ended",
         name=asked.target,
         payload=notice.pack(),

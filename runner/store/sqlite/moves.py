@@ -55,6 +55,7 @@ def created(start: Start, ns: int, partitions: int, now: int) -> Row:
         parent=start.parent,
         parent_run=start.parent_run,
         seed=start.seed or start.id,
+        run_at=start.run_at,
         timeout_ms=start.timeout_ms,
         audit=start.audit,
         timer_at=begins,

@@ -37,8 +37,17 @@ def _notes(s: Session, row: Row, asked: Operate) -> list[AuditEntry]:
     return [own] if asked.audit is None else [own, asked.audit]
 
 
+def _rewrite(s: Session, row: Row, asked: Operate, entry: Entry | None = None) -> None:
+    """What is forgotten of the journal, what is put into it, and the line behind it."""
+    dropped = [(row.x, id) for id in asked.drop if entry is None or id != entry.id]
+    s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", dropped)
+    for one in (entry, asked.mark):
+        if one is not None:
+            _put(s, row, one)
+
+
 def _reopen(s: Session, row: Row, asked: Operate) -> Row:
-    s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(row.x, id) for id in asked.drop])
+    _rewrite(s, row, asked)
     s.db.execute("UPDATE payload SET error = NULL WHERE x = ?", (row.x,))
     return interventions.reopened(row, asked.action is Action.ROLLBACK, s.now)
 
@@ -46,7 +55,7 @@ def _reopen(s: Session, row: Row, asked: Operate) -> Row:
 def _record(s: Session, row: Row, asked: Operate) -> Row:
     if asked.entry is None:
         raise UsageError(f"what is to be recorded for {row.id!r}? give an entry")
-    _put(s, row, asked.entry)
+    _rewrite(s, row, asked, asked.entry)
     s.db.execute("DELETE FROM wait WHERE x = ? AND id = ?", (row.x, asked.entry.id))
     return interventions.recorded(row, asked.entry.id, s.now)
 

@@ -2,7 +2,7 @@
 -- What an operator does, whoever owns the execution.
 -- KEYS[1]  the partition's prefix
 -- ARGV     id, request, action, actor, entries that the decision was based on or '', then of a journal entry its id
---          and what its blob has before and behind its number, the error, an audit row or '', two lists: drop (id),
+--          and what its blob has before and behind its number, the same of a mark, the error, an audit row or '', two lists: drop (id),
 --          hurry (id)
 -- Returns  {verdict, status or '', wake or false, parcels, rows}
 -- Repeat   recognised by the request; the wake-up it caused is given again while nobody has claimed it.
@@ -10,7 +10,8 @@
 
 local id, request, action, actor, expected = take(), take(), take(), take(), tonumber(take())
 local asked = {
-  entry = take(), before = take(), behind = take(), error = take(), row = take(), drop = take_list(1),
+  entry = take(), before = take(), behind = take(), mark = take(), mark_before = take(), mark_behind = take(),
+  error = take(), row = take(), drop = take_list(1),
   hurry = take_list(1),
 }
 

@@ -41,11 +41,39 @@ local function free(r)
   return true
 end
 
--- Back from its end, to be claimed: `deadline` is the new one, or nil.
-local function reopen(r, drop, deadline, rollback)
-  for _, row in ipairs(drop) do
-    call('HDEL', key('j', r.id), row[1])
+-- An entry's number stands behind one byte of its blob.
+local function number_of(blob)
+  local _, number = cmsgpack.unpack_one(blob, 1)
+  return number
+end
+
+local function next_number(r)
+  local last = 0
+  for _, blob in ipairs(call('HVALS', key('j', r.id))) do
+    last = math.max(last, number_of(blob))
   end
+  return last + 1
+end
+
+local function forget(r, asked, but)
+  for _, row in ipairs(asked.drop) do
+    if row[1] ~= but then
+      call('HDEL', key('j', r.id), row[1])
+    end
+  end
+end
+
+-- The line behind the journal.
+local function put_mark(r, asked)
+  if asked.mark ~= '' then
+    call('HSET', key('j', r.id), asked.mark, asked.mark_before .. cmsgpack.pack(next_number(r)) .. asked.mark_behind)
+  end
+end
+
+-- Back from its end, to be claimed: `deadline` is the new one, or nil.
+local function reopen(r, asked, deadline, rollback)
+  forget(r, asked)
+  put_mark(r, asked)
   set_status(r, after(r.status, 'reopen'))
   call('ZREM', STUCK, r.id)
   call('ZREM', EXPIRY, r.id)
@@ -60,20 +88,6 @@ local function reopen(r, drop, deadline, rollback)
   r.deadline = deadline
   make_ready(r)
   return true
-end
-
--- An entry's number stands behind one byte of its blob.
-local function number_of(blob)
-  local _, number = cmsgpack.unpack_one(blob, 1)
-  return number
-end
-
-local function next_number(r)
-  local last = 0
-  for _, blob in ipairs(call('HVALS', key('j', r.id))) do
-    last = math.max(last, number_of(blob))
-  end
-  return last + 1
 end
 
 local function forget_escaped(r, entry)
@@ -91,17 +105,19 @@ local acts = {}
 
 function acts.retry(r, asked)
   local timeout = tonumber(call('HGET', key('x', r.id), 'timeout_ms') or nil)
-  return reopen(r, asked.drop, timeout and now + timeout, false)
+  return reopen(r, asked, timeout and now + timeout, false)
 end
 
 function acts.rollback(r, asked)
-  return reopen(r, asked.drop, nil, true)
+  return reopen(r, asked, nil, true)
 end
 
 function acts.record(r, asked)
+  forget(r, asked, asked.entry)
   local kept = call('HGET', key('j', r.id), asked.entry)
   local number = kept and number_of(kept) or next_number(r)
   call('HSET', key('j', r.id), asked.entry, asked.before .. cmsgpack.pack(number) .. asked.behind)
+  put_mark(r, asked)
   call('HDEL', key('w', r.id), asked.entry)
   if r.status == 'failed' then
     forget_escaped(r, asked.entry)

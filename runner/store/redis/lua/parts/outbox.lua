@@ -24,15 +24,15 @@ local function notice_of(r)
   return about
 end
 
-local function notify(r, waiter, run, about)
-  send('ended', waiter, 'ended:' .. r.id .. ':' .. r.openings, r.id, run, about)
+local function notify(r, waiter, run, about, suffix)
+  send('ended', waiter, 'ended:' .. r.id .. ':' .. r.openings .. (suffix or ''), r.id, run, about)
 end
 
 -- `waiter`, in its run `run`, hears of this execution's end; at once when that has come. A follower is kept as
 -- "<run> <waiter>".
-local function let_follow(r, waiter, run)
+local function let_follow(r, waiter, run, suffix)
   if TERMINAL[r.status] then
-    notify(r, waiter, run, notice_of(r))
+    notify(r, waiter, run, notice_of(r), suffix)
   else
     call('SADD', key('s', r.id), run .. ' ' .. waiter)
   end
