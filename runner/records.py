@@ -65,22 +65,8 @@ class Entry:
     tries: bytes = b""  # the attempts that failed before it: ``unpack_tries``
 
     def pack(self) -> bytes:
-        return bytes(
-            msgpack.packb(
-                (
-                    self.number,
-                    self.id,
-                    self.kind,
-                    self.outcome,
-                    self.payload,
-                    self.at,
-                    self.attempts,
-                    self.consumes,
-                    self.started_at,
-                    self.tries,
-                )
-            )
-        )
+        result = (self.number, self.id, self.kind, self.outcome, self.payload, self.at)
+        return bytes(msgpack.packb((*result, self.attempts, self.consumes, self.started_at, self.tries)))
 
     @classmethod
     def unpack(cls, blob: bytes) -> Entry:

@@ -50,7 +50,7 @@ class TurnJournal:
         self._number = max((entry.number for entry in history.entries), default=0)
         self._bytes = sum(len(entry.payload) for entry in history.entries)
         # What the code must ask for under these ids.
-        self._stored = {wait.id: wait.kind for wait in history.waits}
+        self._stored = history.waits
         for wait in history.waits:
             if wait.kind == "step":
                 self.steps[wait.id] = wait
@@ -189,15 +189,15 @@ class TurnJournal:
 
     def contradicted(self, opened: Mapping[str, Opened], asked_for: Callable[[str], bool]) -> str | None:
         """A stored wait that the code asks for as something else, or not at all, in words."""
-        for id, kind in self._stored.items():
-            if id not in opened:
-                if asked_for(id):
-                    continue
-                return f"{id!r} waits as a {kind}, the code does not ask for it"
-            command = opened[id].command
+        for wait in self._stored:
+            if wait.id not in opened:
+                if asked_for(wait.id) or wait.opened_at <= (self.reopened_at or 0):
+                    continue  # its branch has ended since, or an operator's doing leads elsewhere
+                return f"{wait.id!r} waits as a {wait.kind}, the code does not ask for it"
+            command = opened[wait.id].command
             asked = "step" if isinstance(command, Step) else command.kind
-            if asked != kind:
-                return f"{id!r} waits as a {kind}, the code at {show(command.where)} asks for a {asked}"
+            if asked != wait.kind:
+                return f"{wait.id!r} waits as a {wait.kind}, the code at {show(command.where)} asks for a {asked}"
         return None
 
     def stale_waits(self, opened: Iterable[str]) -> list[str]:

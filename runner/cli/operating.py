@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
 
+from runner.cli.asking import confirm, yes_option
 from runner.cli.options import Command, json_option, option
 from runner.cli.output import put, put_json
 from runner.cli.target import Target, connected, for_target
@@ -25,10 +25,6 @@ def _actor(command: C) -> C:
     return option(
         "--actor", variable="RUNNER_ACTOR", help="Who does this, for the audit trail. Default: your login name."
     )(command)
-
-
-def _yes(command: C) -> C:
-    return click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")(command)
 
 
 @click.command("retry", cls=Command)
@@ -47,7 +43,7 @@ def retry(*, id: str, target: Target, actor: str | None, as_json: bool) -> None:
 @click.argument("value", required=False)
 @for_target
 @_actor
-@_yes
+@yes_option
 @json_option
 def skip_step(
     *, id: str, step: str, value: str | None, target: Target, actor: str | None, yes: bool, as_json: bool
@@ -57,7 +53,7 @@ def skip_step(
     VALUE is JSON, @file, or - for standard input; nothing is null. A failed execution goes on with `retry`.
     """
     given = read_json(value, what="value")
-    _confirm(f"Have step {step!r} of execution {id} never run again?", yes=yes)
+    confirm(f"Have step {step!r} of execution {id} never run again?", yes=yes)
     _act(target, id, lambda operator: operator.skip_step(id, step, value=given, actor=who(actor)), as_json=as_json)
 
 
@@ -67,12 +63,12 @@ def skip_step(
 @click.argument("value")
 @for_target
 @_actor
-@_yes
+@yes_option
 @json_option
 def edit_step(*, id: str, step: str, value: str, target: Target, actor: str | None, yes: bool, as_json: bool) -> None:
     """Put VALUE in the place of what STEP has recorded. VALUE is JSON, @file, or - for standard input."""
     given = read_json(value, what="value")
-    _confirm(f"Replace what step {step!r} of execution {id} has recorded?", yes=yes)
+    confirm(f"Replace what step {step!r} of execution {id} has recorded?", yes=yes)
     _act(target, id, lambda operator: operator.edit_step(id, step, given, actor=who(actor)), as_json=as_json)
 
 
@@ -81,11 +77,11 @@ def edit_step(*, id: str, step: str, value: str, target: Target, actor: str | No
 @for_target
 @click.option("--reason", required=True, help="Told to whoever waits, and kept.")
 @_actor
-@_yes
+@yes_option
 @json_option
 def force_fail(*, id: str, target: Target, reason: str, actor: str | None, yes: bool, as_json: bool) -> None:
     """End a live execution as failed, here and now; nothing it has done is undone. `cancel` lets it clean up."""
-    _confirm(f"End execution {id} as failed, without undoing anything?", yes=yes)
+    confirm(f"End execution {id} as failed, without undoing anything?", yes=yes)
     _act(target, id, lambda operator: operator.force_fail(id, reason, actor=who(actor)), as_json=as_json)
 
 
@@ -93,11 +89,11 @@ def force_fail(*, id: str, target: Target, reason: str, actor: str | None, yes: 
 @click.argument("id")
 @for_target
 @_actor
-@_yes
+@yes_option
 @json_option
 def retry_rollback(*, id: str, target: Target, actor: str | None, yes: bool, as_json: bool) -> None:
     """Run the outstanding compensations of an execution that has ended, and nothing else."""
-    _confirm(f"Undo what execution {id} has left done?", yes=yes)
+    confirm(f"Undo what execution {id} has left done?", yes=yes)
     _act(target, id, lambda operator: operator.retry_rollback(id, actor=who(actor)), as_json=as_json)
 
 
@@ -133,19 +129,6 @@ def _act(target: Target, id: str, act: Callable[[Operator], Awaitable[Status]], 
 async def _acted(target: Target, act: Callable[[Operator], Awaitable[Status]]) -> Status:
     async with connected(target, publishing=True) as client:
         return await act(client.operator)
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    """Raises Abort for a no, UsageError where nobody can be asked."""
-    if yes:
-        return
-    if not _asks():
-        raise UsageError(f"{question} Nobody is here to be asked: say --yes")
-    click.confirm(question, abort=True, err=True)
-
-
-def _asks() -> bool:
-    return sys.stdin.isatty()
 
 
 def who(actor: str | None) -> str:

@@ -88,17 +88,14 @@ def duration(value: Any) -> timedelta:
 
 
 def instant(value: Any) -> datetime:
-    """The type of options such as ``2027-03-13T09:00Z``: a moment that is the same everywhere."""
-    if isinstance(value, datetime):
-        moment = value
-    else:
-        try:
-            moment = datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            raise click.BadParameter(f"{value!r}: a moment such as 2027-03-13T09:00Z") from None
-    if moment.utcoffset() is None:
-        raise click.BadParameter(f"{value!r} is another moment on every machine: put Z or an offset behind it")
-    return moment
+    """The type of options such as ``2027-01-01T09:00:00Z``: a moment, the same on every machine."""
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: a date and a time such as 2027-01-01T09:00:00Z") from None
+    if found.utcoffset() is None:
+        raise click.BadParameter(f"{value!r} has no time zone: add Z for UTC, or an offset such as +02:00")
+    return found
 
 
 def names(value: Any) -> tuple[str, ...]:

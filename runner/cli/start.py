@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from runner.cli.ending import follow
 from runner.cli.exits import Exit
-from runner.cli.options import Command, duration, json_option
+from runner.cli.options import Command, duration, instant, json_option
 from runner.cli.output import put, put_json, say
 from runner.cli.target import Target, connected, for_target
 from runner.cli.values import input_for, read_json
@@ -26,6 +26,7 @@ class Order:
     workflow: str
     input: Any
     options: dict[str, Any]
+    later: dict[str, Any]
     wait: bool
     wait_timeout: timedelta | None
     as_json: bool
@@ -39,6 +40,7 @@ class Order:
 @click.option("--id", help="The id of the execution: starting the same again gives the same execution.")
 @click.option("--key", help="An idempotency key: as --id, for this workflow.")
 @click.option("--delay", type=duration, help="Not before this much time, such as 90s or 1.5h.")
+@click.option("--at", type=instant, help="Not before this moment, such as 2027-01-01T09:00:00Z.")
 @click.option("--timeout", type=duration, help="The execution's own: from its start to its end.")
 @click.option("--queue", help="Another queue than the workflow's.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit 1 when there is none.")
@@ -55,6 +57,7 @@ def start(
     id: str | None,
     key: str | None,
     delay: timedelta | None,
+    at: datetime | None,
     timeout: timedelta | None,
     queue: str | None,
     wait: bool,
@@ -70,7 +73,8 @@ def start(
     order = Order(
         workflow=workflow,
         input=read_json(input_json if input_option is None else input_option, what="input"),
-        options={"id": id, "idempotency_key": key, "delay": delay, "timeout": timeout, "queue": queue},
+        options={"id": id, "idempotency_key": key, "timeout": timeout, "queue": queue},
+        later={name: value for name, value in (("delay", delay), ("at", at)) if value is not None},
         wait=wait or wait_timeout is not None,
         wait_timeout=wait_timeout,
         as_json=as_json,
@@ -80,7 +84,9 @@ def start(
 
 async def _start(target: Target, order: Order) -> Exit:
     async with connected(target, publishing=True) as client:
-        handle = await client.start(order.workflow, _typed(client, order), **order.options)
+        # What is to start later is refused when its moment is long past; what is to start now has none.
+        begin = client.schedule if order.later else client.start
+        handle = await begin(order.workflow, _typed(client, order), **order.options, **order.later)
         if order.wait:
             say(f"started {handle.id}")
             return await follow(client, handle.id, order.wait_timeout, as_json=order.as_json)

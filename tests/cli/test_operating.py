@@ -89,7 +89,7 @@ def test_a_destructive_command_asks_on_a_terminal_and_needs_a_yes_elsewhere(on, 
     command = ("executions", "force-fail", waiting, "--reason", "enough")
     refused = on(*command)
     assert (refused.code, "--yes" in refused.err) == (2, True)
-    monkeypatch.setattr("runner.cli.operating._asks", lambda: True)
+    monkeypatch.setattr("runner.cli.asking._asks", lambda: True)
     assert on(*command, input="n\n").code == 130
     assert on("executions", "show", waiting, "--json").json()["status"] == "pending"
     assert on(*command, input="y\n").code == 0

@@ -88,6 +88,8 @@ def test_module_and_script_are_the_same():
         (errors.BrokerUnavailable("x"), Exit.UNREACHABLE),
         (errors.UnknownExecution("x"), Exit.NOT_FOUND),
         (errors.UnknownWorkflow("x"), Exit.NOT_FOUND),
+        (errors.UnknownSchedule("x"), Exit.NOT_FOUND),
+        (errors.ConflictingSchedule("x"), Exit.FAILED),
     ],
 )
 def test_exit_codes(error, code):

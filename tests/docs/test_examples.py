@@ -30,6 +30,16 @@ PRINTED = {
         "  -> not delivered: nobody carries a piano",
         "  -> not delivered: 90000 is over the limit",
     ],
+    "payroll.py": [
+        "payday at 09:00 on the 28th",
+        "payday@20250328T080000Z: salaries: 7000",
+        "payday@20250428T070000Z: salaries: 7000",
+        "bonus: 500",
+        "paused: the bank moves",
+        "salaries: 7000",
+        "reminded: hand in your hours",
+        "reminded: hand in your hours",
+    ],
     "agent.py": [
         "Tea is wet, if it is not dry: the library says so, the laboratory says so, the archive says so",
         "  withdrawn: draft 2, stored as health/1/store-2",
@@ -55,7 +65,7 @@ def test_every_example_is_known_here() -> None:
 def test_the_readme_says_how_to_run_the_others() -> None:
     (block,) = marked("examples")
     assert [shlex.join(words) for words in block.commands()] == [
-        f"python examples/{name}.py" for name in ("order", "onboarding", "agent")
+        f"python examples/{name}.py" for name in ("order", "onboarding", "payroll", "agent")
     ]
 
 
@@ -64,7 +74,7 @@ def test_an_example_is_short_enough_to_be_read(name: str) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) < LONGEST
 
 
-@pytest.mark.parametrize("name", ["agent", "onboarding", "order"])
+@pytest.mark.parametrize("name", ["agent", "onboarding", "order", "payroll"])
 def test_an_example_can_be_described_to_its_end(name: str) -> None:
     app = importlib.import_module(f"examples.{name}").app
     flows = [describe(workflow, known=app.find) for workflow in app.workflows()]

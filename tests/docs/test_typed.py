@@ -12,7 +12,16 @@ from tests.servers import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-FILES = ("agent.py", "approval.py", "demo.py", "onboarding.py", "order.py", "quickstart.py", "kill_and_resume")
+FILES = (
+    "agent.py",
+    "approval.py",
+    "demo.py",
+    "onboarding.py",
+    "order.py",
+    "payroll.py",
+    "quickstart.py",
+    "kill_and_resume",
+)
 TIMED_OUT = 'case TimedOut():\n            await ctx.step("refund", refund, receipt)\n            return "expired"\n'
 FORGOTTEN = {
     TIMED_OUT: "",
