@@ -22,8 +22,8 @@ from runner.transactions import Committed, Follow, Open, Outgoing
 MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024
 #: From this share of either on, each turn warns.
 WARN_FULLNESS = 0.8
-#: So much of it a run may record that is being cancelled or undone.
-WAY_OUT = 2
+#: So many times that a run may record that is being cancelled or undone: each of its steps has a compensation, and more.
+WAY_OUT = 3
 
 
 class TurnJournal:
@@ -44,13 +44,15 @@ class TurnJournal:
         self._new_steps: dict[str, Open] = {}  # … and what the store has not heard of that
         self._since: dict[str, int] = {}  # when those were opened
         execution = history.execution
-        self._me = (execution.id, execution.run, f"{execution.openings}.{execution.attempt}")
+        self._me = (execution.id, execution.run, f"{self.reopenings}.{execution.attempt}")
         # A child's notice that came while we were over was not kept: who is opened again asks again.
         self._asks_again = history.execution.openings > 0
         self._number = max((entry.number for entry in history.entries), default=0)
         self._bytes = sum(len(entry.payload) for entry in history.entries)
         # What the code must ask for under these ids.
-        self._stored = history.waits
+        self._stored = {wait.id: wait.kind for wait in history.waits}
+        # … unless an operator gave a step another result since, with which it may go another way.
+        self._of_before = {wait.id for wait in history.waits if wait.opened_at <= (self.reopened_at or 0)}
         for wait in history.waits:
             if wait.kind == "step":
                 self.steps[wait.id] = wait
@@ -111,10 +113,16 @@ class TurnJournal:
 
     @property
     def reopened_at(self) -> int | None:
-        """When an operator last had the execution tried again."""
-        return max(
-            (one.at for one in self.entries if one.kind == "attempt" and one.outcome == "reopened"), default=None
-        )
+        """When an operator last had the execution tried again, or go on with another result of a step."""
+        return max((one.at for one in self._reopened()), default=None)
+
+    @property
+    def reopenings(self) -> int:
+        """How often that was in this run: what is asked for since is not what was asked for before."""
+        return len(self._reopened())
+
+    def _reopened(self) -> list[Entry]:
+        return [one for one in self.entries if one.kind == "attempt" and one.outcome == "reopened"]
 
     @property
     def fullness(self) -> float:
@@ -189,15 +197,15 @@ class TurnJournal:
 
     def contradicted(self, opened: Mapping[str, Opened], asked_for: Callable[[str], bool]) -> str | None:
         """A stored wait that the code asks for as something else, or not at all, in words."""
-        for wait in self._stored:
-            if wait.id not in opened:
-                if asked_for(wait.id) or wait.opened_at <= (self.reopened_at or 0):
-                    continue  # its branch has ended since, or an operator's doing leads elsewhere
-                return f"{wait.id!r} waits as a {wait.kind}, the code does not ask for it"
-            command = opened[wait.id].command
+        for id, kind in self._stored.items():
+            if id not in opened:
+                if asked_for(id) or id in self._of_before:
+                    continue
+                return f"{id!r} waits as a {kind}, the code does not ask for it"
+            command = opened[id].command
             asked = "step" if isinstance(command, Step) else command.kind
-            if asked != wait.kind:
-                return f"{wait.id!r} waits as a {wait.kind}, the code at {show(command.where)} asks for a {asked}"
+            if asked != kind:
+                return f"{id!r} waits as a {kind}, the code at {show(command.where)} asks for a {asked}"
         return None
 
     def stale_waits(self, opened: Iterable[str]) -> list[str]:
