@@ -47,7 +47,8 @@ class Retrace(Play):
         """Everything that is asked for along these entries, and what it comes to."""
         self.replay.replaying = True
         self.replay.record(entry for entry in entries if entry.kind in _AT_ONCE)
-        self.drive(self._enter)
+        reopenings = sum(entry.kind == "attempt" and entry.outcome == "reopened" for entry in entries)
+        self.drive(lambda: self._enter(reopenings))
         self._look()
         for entry in sorted(entries, key=lambda entry: entry.number):
             if entry.kind not in _AT_ONCE and self.replay.outcome is None:
