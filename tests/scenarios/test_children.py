@@ -217,7 +217,7 @@ async def test_a_worker_that_dies_while_cancelling_leaves_a_cancelled_execution_
             await happened_links(fleet, parent.id)
             (link,) = await fleet.store.children(parent.id)
             await until_sleeping(fleet, link.execution_id)
-            deaths.commits.clear()
+            del deaths.commits[link.execution_id]
             deaths.planned[link.execution_id] = plan
             await fleet.client.cancel(link.execution_id, "enough")
         for parent in parents:
