@@ -1,0 +1,34 @@
+"""What travels between the two, as the outbox keeps it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Parcel(NamedTuple):
+    """One entry of an outbox. No two are alike: equal ones would be one, and removed together."""
+
+    kind: str  # start, cancel, follow: in the parent's partition; ended: in the child's
+    child: int
+    run: int = 0  # of the parent
+    asked: int = 0  # of start, cancel, follow: at which of its questions the parent was; of ended: see ``answer``
+    status: str = ""  # of ended: how; "unknown" when there is none
+    opening: int = 0  # of the child, as it ended
+    expected: bool = False  # of follow: the parent has started it, and does not know of its end
+
+    @property
+    def request(self) -> tuple[int, str, int, int]:
+        """What a notice is recognised by, in the run it is for."""
+        if self.status == "unknown":
+            return self.child, self.status, self.asked, self.run
+        return self.child, "", self.opening, self.run
+
+
+def notice(child: int, run: int, status: str, opening: int) -> Parcel:
+    """An end is told to a run that follows."""
+    return Parcel("ended", child, run, status=status, opening=opening)
+
+
+def answer(follow: Parcel, status: str, opening: int) -> Parcel:
+    """A follow is answered at once: not by the parcel of the end itself, which may be on its way."""
+    return Parcel("ended", follow.child, follow.run, follow.asked + 1, status, opening)

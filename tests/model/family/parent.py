@@ -1,0 +1,136 @@
+"""The parent as the store keeps it: every atomic change to it but a turn's commit, which is in ``commit``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.model.family.parcels import Parcel
+from tests.model.family.rules import Off, Rules
+
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+
+
+class Item(NamedTuple):
+    """One item of the inbox."""
+
+    kind: str  # cancel | ended
+    child: int = 0
+    status: str = ""
+    opening: int = 0  # of the child
+    run: int = 0  # of the parent, for which it was meant
+    late: bool = False  # it came after the open wait's deadline
+    # For the properties alone: no longer so when the parent came to ask once more.
+    stale: bool = False
+
+    @property
+    def version(self) -> int:
+        """Of the child that it tells of."""
+        return 0 if self.status == "unknown" else self.opening + 1
+
+
+class Parent(NamedTuple):
+    status: str = "pending"
+    claimed: bool = False  # ever
+    owner: str = ""  # "" | alive | dead
+    ready: bool = True
+    run: int = 1
+    opening: int = 0
+    child: int = 0  # recorded in the journal, or handed to the next run
+    heard: str = ""  # recorded: what the wait has come to
+    waits: bool = False
+    passed: bool = False  # the timeout of the wait
+    naps: bool = False  # it sleeps before it asks a second time
+    asked: int = 0  # which of its questions this is
+    escaped: bool = False  # it failed over what it had heard
+    inbox: tuple[Item, ...] = ()
+    requests: frozenset[tuple[int, str, int, int]] = frozenset()
+    bonds: frozenset[int] = frozenset()  # children that are not known to have ended
+    # What the turn knows:
+    seen: int = 0
+    looked: bool = False  # the timeout had passed at its last look
+    # What no store keeps, for the properties alone:
+    started: frozenset[int] = frozenset()  # all its children
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def cancelled(self) -> bool:
+        return any(item.kind == "cancel" for item in self.inbox)
+
+
+def finish(parent: Parent, status: str, rules: Rules) -> tuple[Parent, tuple[Parcel, ...]]:
+    """Every end there is, and the cancels of the children that end with it."""
+    over = parent._replace(
+        status=status, owner="", ready=False, waits=False, passed=False, naps=False, seen=0, looked=False
+    )
+    if rules.variant.policy == "abandon" or rules.off is Off.CANCEL_CHILDREN:
+        return over, ()
+    return over, tuple(Parcel("cancel", child, asked=parent.opening) for child in sorted(parent.bonds))
+
+
+def claim(parent: Parent) -> Parent:
+    status = "cancelling" if parent.status == "cancelling" else "running"
+    claimed = parent._replace(status=status, claimed=True, owner="alive", ready=False)
+    return looked(claimed)
+
+
+def looked(parent: Parent) -> Parent:
+    """The turn has had the store's answer."""
+    return parent._replace(seen=len(parent.inbox), looked=parent.passed)
+
+
+def reap(parent: Parent) -> Parent:
+    status = "cancelling" if parent.status == "cancelling" else "pending"
+    return parent._replace(status=status, owner="", ready=True)
+
+
+def due(parent: Parent) -> Parent:
+    return parent._replace(ready=True)
+
+
+def cancel(parent: Parent, rules: Rules) -> tuple[Parent, tuple[Parcel, ...]]:
+    appended = parent._replace(inbox=(*parent.inbox, Item("cancel")))
+    if not parent.claimed:
+        return finish(appended, "cancelled", rules)
+    return appended._replace(status="cancelling", ready=not parent.owner), ()
+
+
+def deliver(parent: Parent, notice: Parcel, rules: Rules) -> Parent:
+    """How the child has ended; once a run."""
+    request = notice.request
+    if rules.off is Off.REQUESTS_OF_A_RUN:
+        request = (*request[:3], 0)
+    if rules.off is Off.UNKNOWN_IS_USED_UP and notice.status == "unknown":
+        request = (notice.child, "", 0, notice.run)
+    if request in parent.requests and rules.off is not Off.REPEATED_NOTICE:
+        return parent
+    if rules.off is not Off.BOND_ENDS:
+        parent = parent._replace(bonds=parent.bonds - {notice.child})
+    if parent.terminal or (notice.run != parent.run and rules.off is not Off.RUN_OF_NOTICE):
+        return parent
+    item = Item("ended", notice.child, notice.status, notice.opening, notice.run, parent.passed)
+    ready = parent.ready or (not parent.owner and parent.status != "pending")
+    return parent._replace(inbox=(*parent.inbox, item), requests=parent.requests | {request}, ready=ready)
+
+
+def reopen(parent: Parent, version: int, rules: Rules) -> Parent:
+    """An operator has it tried again, without what it failed over. ``version`` is what became of the child."""
+    inbox, requests = out_of_date(parent, version), parent.requests
+    if rules.off is not Off.REOPENED_HEARS_ANEW:
+        inbox, requests = tuple(item for item in inbox if item.kind != "ended"), frozenset()
+    again = parent._replace(
+        status="pending", ready=True, opening=parent.opening + 1, asked=parent.asked + 1, inbox=inbox, requests=requests
+    )
+    if not parent.escaped:
+        return again
+    child = 0 if rules.variant.own and parent.run == 1 else parent.child
+    return again._replace(child=child, heard="", escaped=False)
+
+
+def out_of_date(parent: Parent, version: int) -> tuple[Item, ...]:
+    """The inbox when the parent asks once more; in time for a new wait is all of it."""
+    return tuple(
+        item._replace(late=False, stale=item.kind == "ended" and item.version < version) for item in parent.inbox
+    )
