@@ -116,10 +116,15 @@ def deliver(parent: Parent, notice: Parcel, rules: Rules) -> Parent:
 
 
 def reopen(parent: Parent, version: int, rules: Rules) -> Parent:
-    """An operator has it tried again, without what it failed over. ``version`` is what became of the child."""
+    """An operator has it tried again, without what it failed over. ``version`` is what became of the child.
+
+    A notice that is on its way right then may still be heard: it was true a moment ago.
+    """
     inbox, requests = out_of_date(parent, version), parent.requests
     if rules.off is not Off.REOPENED_HEARS_ANEW:
-        inbox, requests = tuple(item for item in inbox if item.kind != "ended"), frozenset()
+        # It will be told of the same end again; an answer to one of its old questions stays recognised.
+        inbox = tuple(item for item in inbox if item.kind != "ended")
+        requests = frozenset(one for one in requests if one[1] == "unknown")
     again = parent._replace(
         status="pending", ready=True, opening=parent.opening + 1, asked=parent.asked + 1, inbox=inbox, requests=requests
     )
