@@ -81,6 +81,19 @@ def rebuild(failure: Failure, known: _Known) -> BaseException | None:
     return None if cls is None or failure.payload is None else unpack_raised(cls, failure.payload)
 
 
+def sound(error: BaseException) -> BaseException:
+    """The error; or one that tells of it where the mere question of its class raises, which every handler asks."""
+    try:
+        isinstance(error, _Asked)
+    except BaseException:  # noqa: BLE001 - as in said
+        return RuntimeError(f"{qualified_name(type(error))}, whose __class__ raises: {said(error)}")
+    return error
+
+
+class _Asked(Exception):
+    """No error is one of these."""
+
+
 def said(error: BaseException) -> str:
     """The error's message, whatever its class does to keep it: bounded, and fit to be stored and logged."""
     try:

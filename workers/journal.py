@@ -44,7 +44,7 @@ class TurnJournal:
         self._new_steps: dict[str, Open] = {}  # … and what the store has not heard of that
         self._since: dict[str, int] = {}  # when those were opened
         execution = history.execution
-        self._me = (execution.id, execution.run, f"{execution.openings}.{execution.attempt}")
+        self._me = (execution.id, execution.run, f"{self.reopenings}.{execution.attempt}")
         # A child's notice that came while we were over was not kept: who is opened again asks again.
         self._asks_again = history.execution.openings > 0
         self._number = max((entry.number for entry in history.entries), default=0)
@@ -111,10 +111,16 @@ class TurnJournal:
 
     @property
     def reopened_at(self) -> int | None:
-        """When an operator last had the execution tried again."""
-        return max(
-            (one.at for one in self.entries if one.kind == "attempt" and one.outcome == "reopened"), default=None
-        )
+        """When an operator last had the execution tried again, or go on with another result of a step."""
+        return max((one.at for one in self._reopened()), default=None)
+
+    @property
+    def reopenings(self) -> int:
+        """How often that was in this run: what is asked for since is not what was asked for before."""
+        return len(self._reopened())
+
+    def _reopened(self) -> list[Entry]:
+        return [one for one in self.entries if one.kind == "attempt" and one.outcome == "reopened"]
 
     @property
     def fullness(self) -> float:

@@ -46,7 +46,7 @@ class Play:
         replay = self.replay
         replay.replaying = bool(journal.entries or journal.deadlines or journal.steps)
         replay.record(journal.entries)
-        self.drive(self._enter)
+        self.drive(lambda: self._enter(journal.reopenings))
         replay.check_left_over(undoing=self._execution.rollback)
         self._forget_known_attributes()
         if self._execution.rollback:
@@ -81,7 +81,7 @@ class Play:
         self._isolation.run(self.replay.close)
         self._isolation.close()
 
-    def _enter(self) -> None:
+    def _enter(self, opening: int) -> None:
         execution, workflow = self._execution, self._workflow
         ctx = Context(
             self.replay,
@@ -89,7 +89,7 @@ class Play:
             execution_id=execution.id,
             run=execution.run,
             attempt=execution.attempt,
-            opening=execution.openings,
+            opening=opening,
             known=self._known,
         )
         arguments: tuple[Any, ...] = ()

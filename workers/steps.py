@@ -13,6 +13,7 @@ from typing import Any
 
 from runner.codec import encode, roundtrip
 from runner.core.commands import Compensation, Step
+from runner.failures import sound
 from runner.step import CurrentStep, enter
 
 
@@ -78,7 +79,7 @@ class StepRunner:
                 raise
             return Errored(error=RuntimeError("the step cancelled itself (asyncio.CancelledError)"))
         except BaseException as error:  # noqa: BLE001 - a step may fail in any way, its worker goes on
-            return Errored(error=error)
+            return Errored(error=sound(error))
         return _stored(value, command)
 
     async def _call(self, command: Step, step: CurrentStep, permitted: Permitted) -> Any:

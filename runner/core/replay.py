@@ -36,7 +36,7 @@ from runner.core.places import awaiting, innermost, raising, show
 from runner.core.tree import Tree, shielded
 from runner.core.undo import Scope, Undo, Undos
 from runner.errors import DeterminismError, ForeignAwait, HistoryMismatch, TurnOver, UnawaitedCall, UsageError
-from runner.failures import said
+from runner.failures import said, sound
 from runner.records import Entry
 
 #: The journal entry of a cancel: the one that answers no command.
@@ -208,7 +208,7 @@ class Replay:
         except StopIteration as stop:
             self._ended(branch, Returned(stop.value))
         except BaseException as error:  # noqa: BLE001 - Cancelled is one, and a branch may raise anything
-            self._ended(branch, Raised(self._explained(error)))
+            self._ended(branch, Raised(self._explained(sound(error))))
         else:
             self._asked_for(branch, command)
         finally:
