@@ -22,8 +22,8 @@ from runner.transactions import Committed, Follow, Open, Outgoing
 MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024
 #: From this share of either on, each turn warns.
 WARN_FULLNESS = 0.8
-#: So much of it a run may record that is being cancelled or undone.
-WAY_OUT = 2
+#: So many times that a run may record that is being cancelled or undone: each of its steps has a compensation, and more.
+WAY_OUT = 3
 
 
 class TurnJournal:

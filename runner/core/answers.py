@@ -53,7 +53,9 @@ def _stepped(command: Step, entry: Entry, errors: Errors, failed: Failed) -> Hea
 
 def _ended(command: WaitForEnd, entry: Entry, errors: Errors, failed: Failed) -> Heard:
     try:
-        return Returned(result_of_notice(Notice.unpack(entry.payload), command.output_type, errors))
+        return Returned(
+            result_of_notice(Notice.unpack(entry.payload), command.output_type, errors, workflow=command.workflow)
+        )
     except PayloadError as error:  # of another's making, and the code's to handle, as a signal's is
         return Raised(error)
     except Exception as error:  # noqa: BLE001 - how the other one ended, as an error
