@@ -12,7 +12,7 @@ import pytest
 
 from runner.codec import encode
 from runner.errors import PayloadError, StepFailed, qualified_name
-from runner.failures import MAX_MESSAGE, MAX_TRACEBACK, Failure, rebuild
+from runner.failures import MAX_MESSAGE, MAX_TRACEBACK, Failure, rebuild, sound
 
 
 @dataclass(frozen=True)
@@ -261,19 +261,33 @@ class Broken(Exception):
         raise RuntimeError("no")
 
 
+class Classless(Exception):
+    @property
+    def __class__(self):
+        raise RuntimeError("no")
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
+        (Classless("x"), "x"),
         (Broken(), "(its message could not be made)"),
         (Plain("\ud800"), "\\ud800"),
         (Plain(b"\xff"), "b'\\xff'"),
         (KeyboardInterrupt(), ""),
         (type("N\u00e4me", (Exception,), {})("x"), "x"),
     ],
-    ids=["broken str", "surrogate", "bytes", "base exception", "odd name"],
+    ids=["broken class", "broken str", "surrogate", "bytes", "base exception", "odd name"],
 )
 def test_any_error_has_a_record(error, message):
     assert stored(error).message == message
+
+
+def test_an_error_that_cannot_be_asked_for_its_class_is_told_by_one_that_can():
+    told = sound(Classless("x"))
+    assert isinstance(told, RuntimeError) and str(told).endswith(".Classless, whose __class__ raises: x")
+    plain = Plain("x")
+    assert sound(plain) is plain
 
 
 def test_any_traceback_has_a_record(monkeypatch):

@@ -355,6 +355,30 @@ def test_cancel_is_raised_once_in_every_open_await() -> None:
     assert world.calls == ["undo a", "undo b"]
 
 
+def test_a_cancel_reaches_the_innermost_of_a_thousand_gathers() -> None:
+    """And their ends, each of which ends the gather around it, reach the outermost: nothing here recurses."""
+    heard: list[str] = []
+
+    async def nested(ctx: Context, depth: int) -> None:
+        if depth:
+            await ctx.gather(nested(ctx, depth - 1))
+            return
+        try:
+            await ctx.sleep(100)
+        except Cancelled as cancelled:
+            heard.append(str(cancelled))
+
+    async def flow(ctx: Context) -> str:
+        await nested(ctx, 1100)
+        return "went on"
+
+    world = World(workflow(flow))
+    world.replay().close()
+    world.cancel("enough")
+    assert returned(world.run()) == "went on"
+    assert heard == ["enough"]
+
+
 @pytest.mark.parametrize("caught", [Exception, BaseException])
 def test_nothing_a_handler_does_while_closing_counts(caught: type[BaseException]) -> None:
     async def flow(ctx: Context) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from runner.core.commands import Step
 from runner.core.retry import ONCE
 from runner.step import CurrentStep
-from runner.workers.steps import AttemptTimedOut, Errored, StepRunner, Succeeded
+from runner.workers.steps import AttemptTimedOut, Errored, ResultRefused, StepRunner, Succeeded
 
 
 def command(fn: Callable[..., Any], timeout_ms: int | None = None) -> Step:
@@ -78,6 +79,40 @@ async def test_whatever_a_thread_raises_is_the_attempts_error(error: type[BaseEx
     steps = StepRunner(threads=1)
     assert isinstance(await steps.perform(command(body), step(), always), Errored)
     assert isinstance(await steps.perform(command(lambda: 1), step(), always), Succeeded)
+    steps.close()
+
+
+class Classless(Exception):
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("no")
+
+
+async def test_a_result_that_raises_when_it_is_looked_at_is_refused() -> None:
+    @dataclass
+    class Shy:
+        number: int
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "number":
+                raise RuntimeError("no look")
+            return object.__getattribute__(self, name)
+
+    steps = StepRunner(threads=1)
+    attempt = await steps.perform(command(lambda: Shy(1)), step(), always)
+    assert isinstance(attempt, Errored)
+    assert isinstance(attempt.error, ResultRefused)
+    steps.close()
+
+
+async def test_an_error_that_cannot_be_asked_for_its_class_is_told_by_one_that_can() -> None:
+    def body() -> None:
+        raise Classless("x")
+
+    steps = StepRunner(threads=1)
+    attempt = await steps.perform(command(body), step(), always)
+    assert isinstance(attempt, Errored)
+    assert "Classless" in str(attempt.error) and isinstance(attempt.error, RuntimeError)
     steps.close()
 
 
