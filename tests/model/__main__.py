@@ -39,10 +39,11 @@ LONG_FAMILY = (
     (Family("leaves", stays=True), FamilyFaults(kill=2, copy=2)),
     (Family("hurries"), FamilyFaults(kill=1, copy=1)),
     (Family("hurries", stays=True), FamilyFaults(kill=1, copy=1, cancel=1)),
-    (Family("hurries", stays=True), FamilyFaults(kill=1, force=1, reopen=1)),
+    (Family("hurries", stays=True), FamilyFaults(force=1, reopen=1)),
     (Family("continues", timeout=True), FamilyFaults(kill=1, copy=1)),
     (Family("continues", timeout=True), FamilyFaults(force=1, reopen=1)),
     (Family("follows"), FamilyFaults(copy=1, reopen=1, revive=1)),
+    (Family("insists"), FamilyFaults(reopen=1, revive=1)),
     (Family("insists"), FamilyFaults(kill=1, cancel=1)),
 )
 #: What the names on the command line stand for; no name is that of two mechanisms.

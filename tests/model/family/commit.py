@@ -27,7 +27,7 @@ def commit(parent: Parent, rules: Rules) -> Committed:
     item = heard = None
     if _may_wait(parent, rules) and not parent.heard:
         item, heard = _hear(parent, rules)
-    done = _decided(_noted(parent, item, heard, rules), rules)
+    done = _decided(_noted(parent, heard), rules)
     return done._replace(parcels=(*sent, *done.parcels), broken=done.broken or _wrongly_heard(item, rules))
 
 
@@ -47,23 +47,28 @@ def _started(parent: Parent, rules: Rules) -> tuple[Parent, tuple[Parcel, ...]]:
 def _hear(parent: Parent, rules: Rules) -> tuple[Item | None, str | None]:
     """What the wait hears: the latest notice that came in time, or the timeout, if it had passed at the last look."""
     for item in reversed(parent.inbox[: parent.seen]):
-        if item.child == parent.child and not item.late:
+        if item.child == parent.child and not item.late and not _outdated(parent, item, rules):
             return item, item.status
     timed = _timed(parent, rules) and parent.waits and parent.looked
     return None, "timeout" if timed else None
+
+
+def _outdated(parent: Parent, item: Item, rules: Rules) -> bool:
+    """Who asks goes by answers to its question; a child's end is told once, maybe before anybody waits."""
+    if rules.off is Off.NO_OLDER_NOTICE:
+        return False
+    if rules.variant.own and parent.run == 1 and (not parent.opening or rules.off is Off.REOPENED_HEARS_ANEW):
+        return False
+    return item.older or not parent.waits
 
 
 def _timed(parent: Parent, rules: Rules) -> bool:
     return rules.variant.timeout and parent.run == 1
 
 
-def _noted(parent: Parent, item: Item | None, heard: str | None, rules: Rules) -> Parent:
+def _noted(parent: Parent, heard: str | None) -> Parent:
     if heard is None:
         return parent
-    if item is not None and item.status == "unknown" and rules.off is not Off.UNKNOWN_IS_USED_UP:
-        place = parent.inbox.index(item)
-        inbox = (*parent.inbox[:place], *parent.inbox[place + 1 :])
-        parent = parent._replace(inbox=inbox, seen=parent.seen - 1)
     return parent._replace(heard=heard, waits=False, passed=False, looked=False)
 
 
@@ -125,11 +130,16 @@ def _napping(parent: Parent) -> Committed:
 def _suspended(parent: Parent, rules: Rules) -> Committed:
     """Opens the wait, with what has its end told; refused while there is news."""
     sent = () if parent.waits or not _asks(parent, rules) else (_follow(parent),)
-    waiting = parent._replace(waits=True)
+    waiting = parent if parent.waits else _opened(parent)
     if len(parent.inbox) > parent.seen or parent.passed:
         return Committed("suspension is refused", store.looked(waiting), sent)
     status = "cancelling" if parent.status == "cancelling" else "sleeping"
     return Committed("suspends", waiting._replace(status=status, owner="", seen=0, looked=False), sent)
+
+
+def _opened(parent: Parent) -> Parent:
+    older = tuple(item._replace(older=item.kind == "ended") for item in parent.inbox)
+    return parent._replace(waits=True, inbox=older)
 
 
 def _asks(parent: Parent, rules: Rules) -> bool:

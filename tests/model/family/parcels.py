@@ -17,11 +17,9 @@ class Parcel(NamedTuple):
     expected: bool = False  # of follow: the parent has started it, and does not know of its end
 
     @property
-    def request(self) -> tuple[int, str, int, int]:
-        """What a notice is recognised by, in the run it is for."""
-        if self.status == "unknown":
-            return self.child, self.status, self.asked, self.run
-        return self.child, "", self.opening, self.run
+    def request(self) -> tuple[int, int, int, int]:
+        """What a notice is recognised by: the end, or that there is none, and the question it answers at once, if any."""
+        return self.child, self.opening, self.asked, self.run
 
 
 def notice(child: int, run: int, status: str, opening: int) -> Parcel:
@@ -30,5 +28,5 @@ def notice(child: int, run: int, status: str, opening: int) -> Parcel:
 
 
 def answer(follow: Parcel, status: str, opening: int) -> Parcel:
-    """A follow is answered at once: not by the parcel of the end itself, which may be on its way."""
+    """A follow is answered at once: each question has an answer of its own."""
     return Parcel("ended", follow.child, follow.run, follow.asked + 1, status, opening)

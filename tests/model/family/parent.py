@@ -17,8 +17,10 @@ class Item(NamedTuple):
     child: int = 0
     status: str = ""
     opening: int = 0  # of the child
+    asked: int = 0  # which question it answers at once, if any
     run: int = 0  # of the parent, for which it was meant
     late: bool = False  # it came after the open wait's deadline
+    older: bool = False  # it came before the open wait was opened
     # For the properties alone: no longer so when the parent came to ask once more.
     stale: bool = False
 
@@ -43,7 +45,7 @@ class Parent(NamedTuple):
     asked: int = 0  # which of its questions this is
     escaped: bool = False  # it failed over what it had heard
     inbox: tuple[Item, ...] = ()
-    requests: frozenset[tuple[int, str, int, int]] = frozenset()
+    requests: frozenset[tuple[int, int, int, int]] = frozenset()
     bonds: frozenset[int] = frozenset()  # children that are not known to have ended
     # What the turn knows:
     seen: int = 0
@@ -99,20 +101,23 @@ def cancel(parent: Parent, rules: Rules) -> tuple[Parent, tuple[Parcel, ...]]:
 
 def deliver(parent: Parent, notice: Parcel, rules: Rules) -> Parent:
     """How the child has ended; once a run."""
-    request = notice.request
-    if rules.off is Off.REQUESTS_OF_A_RUN:
-        request = (*request[:3], 0)
-    if rules.off is Off.UNKNOWN_IS_USED_UP and notice.status == "unknown":
-        request = (notice.child, "", 0, notice.run)
+    request = _once(notice, rules)
     if request in parent.requests and rules.off is not Off.REPEATED_NOTICE:
         return parent
     if rules.off is not Off.BOND_ENDS:
         parent = parent._replace(bonds=parent.bonds - {notice.child})
     if parent.terminal or (notice.run != parent.run and rules.off is not Off.RUN_OF_NOTICE):
         return parent
-    item = Item("ended", notice.child, notice.status, notice.opening, notice.run, parent.passed)
+    item = Item("ended", notice.child, notice.status, notice.opening, notice.asked, notice.run, parent.passed)
     ready = parent.ready or (not parent.owner and parent.status != "pending")
     return parent._replace(inbox=(*parent.inbox, item), requests=parent.requests | {request}, ready=ready)
+
+
+def _once(notice: Parcel, rules: Rules) -> tuple[int, int, int, int]:
+    child, opening, asked, run = notice.request
+    if rules.off is Off.REQUESTS_OF_A_RUN:
+        run = 0
+    return child, opening, 0 if rules.off is Off.ANSWER_OF_ITS_OWN else asked, run
 
 
 def reopen(parent: Parent, version: int, rules: Rules) -> Parent:
@@ -120,13 +125,12 @@ def reopen(parent: Parent, version: int, rules: Rules) -> Parent:
 
     A notice that is on its way right then may still be heard: it was true a moment ago.
     """
-    inbox, requests = out_of_date(parent, version), parent.requests
-    if rules.off is not Off.REOPENED_HEARS_ANEW:
-        # It will be told of the same end again; an answer to one of its old questions stays recognised.
-        inbox = tuple(item for item in inbox if item.kind != "ended")
-        requests = frozenset(one for one in requests if one[1] == "unknown")
     again = parent._replace(
-        status="pending", ready=True, opening=parent.opening + 1, asked=parent.asked + 1, inbox=inbox, requests=requests
+        status="pending",
+        ready=True,
+        opening=parent.opening + 1,
+        asked=parent.asked + 1,
+        inbox=out_of_date(parent, version),
     )
     if not parent.escaped:
         return again

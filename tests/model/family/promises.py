@@ -34,8 +34,7 @@ def _wrong_inbox(state: State) -> str:
     notices = [item for item in state.parent.inbox if item.kind == "ended"]
     if any(item.run != state.parent.run for item in notices):
         return "a notice for an older run has reached a newer one"
-    ends = [item for item in notices if item.status != "unknown"]  # that there is none is an answer, once a question
-    if any(times > 1 for times in Counter((item.child, item.opening) for item in ends).values()):
+    if any(times > 1 for times in Counter((item.child, item.opening, item.asked) for item in notices).values()):
         return "one end is told twice"
     return ""
 

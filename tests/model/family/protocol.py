@@ -5,7 +5,7 @@ changes are in ``parent``, its turn in ``commit``, the child's in ``child``, the
 in ``promises``. The first model has shown that what is ready is claimed in the end, whatever hints are lost, and that
 a lease has one owner; so here a hint is no more than being ready, and a turn is given up with its lease.
 
-The model has three mechanisms that the stores do not have yet, ``NOT_BUILT`` in ``rules``: what is found without each
+The model has two mechanisms that Runner does not have yet, ``NOT_BUILT`` in ``rules``: what is found without each
 of them can happen.
 
 Left out: a child's key that belongs to somebody else (conflict, mismatch), attempts within one opening (they name
@@ -131,7 +131,7 @@ def operator(state: State, rules: Rules) -> Moves:
     if left.force and not one.terminal:
         after, parcels = parents.finish(one._replace(escaped=False), "failed", rules)
         yield "operator: ends the parent", True, spent(posted(state._replace(parent=after), parcels, rules), "force")
-    if left.reopen and one.status == "failed":
+    if left.reopen and one.status == "failed" and not one.cancelled:
         again = parents.reopen(one, state.child(one.child or 1).version, rules)
         yield "operator: reopens the parent", True, spent(state._replace(parent=again), "reopen")
     for kid in state.children:

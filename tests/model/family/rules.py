@@ -62,8 +62,9 @@ class Off(Enum):
     FOLLOW_ANSWERS_UNKNOWN = "a follow of what is not there is left without an answer"
     ASKS_AGAIN = "a parent that was reopened does not ask for its child's end again"
     FOLLOW_AFTER_START = "a follow that overtakes the start of the waiter's own child is answered that there is none"
-    REOPENED_HEARS_ANEW = "a parent that was reopened goes by what it had been told before"
-    UNKNOWN_IS_USED_UP = "having been told once that there is no such execution, a run is told so for ever"
+    NO_OLDER_NOTICE = "a wait for another execution hears what was told before it was opened"
+    ANSWER_OF_ITS_OWN = "an answer counts as seen when an earlier question had the same"
+    REOPENED_HEARS_ANEW = "a parent that was reopened goes by what it had been told of its child before"
     BOND_ENDS = "a notice does not end the bond to the child"
 
 
@@ -72,11 +73,12 @@ class Rules(NamedTuple):
     off: Off = Off.NOTHING
 
 
-#: Taken out alone this costs a parcel, never an execution: a cancel of what has ended does nothing.
-HARMLESS = frozenset({Off.BOND_ENDS})
+#: Taken out alone these cost a parcel, never an execution: a cancel of what has ended does nothing, and the next run asks
+#: a question of its own, which has an answer of its own.
+HARMLESS = frozenset({Off.BOND_ENDS, Off.REQUESTS_OF_A_RUN})
 
-#: The stores do not have these yet: what is found without them can happen.
-NOT_BUILT = frozenset({Off.FOLLOW_AFTER_START, Off.REOPENED_HEARS_ANEW, Off.UNKNOWN_IS_USED_UP})
+#: Runner does not have these yet: what is found without them can happen.
+NOT_BUILT = frozenset({Off.FOLLOW_AFTER_START, Off.REOPENED_HEARS_ANEW})
 
 _REOPENED = Faults(force=1, reopen=1)
 _SHOWN_BY = {
@@ -85,7 +87,7 @@ _SHOWN_BY = {
     Off.SWEEP: (Variant(), Faults(kill=1)),
     Off.REPEATED_START: (Variant(), Faults(copy=1)),
     Off.REPEATED_NOTICE: (Variant(), Faults(copy=1)),
-    Off.REQUESTS_OF_A_RUN: (Variant("continues", timeout=True), Faults()),
+    Off.REQUESTS_OF_A_RUN: (Variant("continues", timeout=True), Faults(kill=1)),
     Off.RUN_OF_NOTICE: (Variant("hurries"), Faults()),
     Off.TOMBSTONE: (Variant("leaves", stays=True), Faults()),
     Off.CANCEL_CHILDREN: (Variant("leaves", stays=True), Faults()),
@@ -97,8 +99,10 @@ _SHOWN_BY = {
     Off.FOLLOW_ANSWERS_UNKNOWN: (Variant("follows"), Faults()),
     Off.ASKS_AGAIN: (Variant(policy="abandon"), _REOPENED),
     Off.FOLLOW_AFTER_START: (Variant("hurries"), Faults()),
-    Off.REOPENED_HEARS_ANEW: (Variant("follows"), Faults(reopen=1, revive=1)),
-    Off.UNKNOWN_IS_USED_UP: (Variant("insists"), Faults()),
+    Off.NO_OLDER_NOTICE: (Variant("follows"), Faults(reopen=1, revive=1)),
+    Off.BOND_ENDS: (Variant(), Faults(kill=1, cancel=1)),
+    Off.ANSWER_OF_ITS_OWN: (Variant("insists"), Faults()),
+    Off.REOPENED_HEARS_ANEW: (Variant(policy="abandon"), Faults(force=1, reopen=1, revive=1)),
 }
 
 
