@@ -161,7 +161,7 @@ class TurnJournal:
 
     def come_about(self, opened: Iterable[Opened], now: int) -> list[Event]:
         """What has come about by ``now``, in its order."""
-        return events(opened, self.deadlines, self.unread.values(), now, self._since)
+        return events(opened, self.deadlines, self.unread.values(), now, self._since, anew=self._asks_again)
 
     def new_waits(self, opened: Iterable[Opened]) -> list[Open]:
         """The waits that the store has not heard of."""

@@ -38,16 +38,19 @@ def events(
     unread: Iterable[InboxItem],
     now: int,
     since: Mapping[str, int] = _NEVER,
+    *,
+    anew: bool = False,
 ) -> list[Event]:
     """Everything that has come about by ``now``, in the order in which it did.
 
     ``deadlines`` holds the waits that the store knows; an open command that is not in it has no deadline yet.
-    ``since``: when each of those was opened.
+    ``since``: when each of those was opened. ``anew``: an operator opened the execution again, and it has asked
+    after its children too: what was told of them before may have been taken back.
     What is heard may open new waits and end others: an event whose id is no longer open is void, and
     when the list is through, it is time to ask again.
     """
     waits = [one for one in opened if isinstance(one.command, Sleep | WaitForSignal | WaitForEnd)]
-    heard = _heard(waits, deadlines, unread, since)
+    heard = _heard(waits, deadlines, unread, since, anew=anew)
     taken = {event.id for event in heard}
     passed = [
         Event(id=one.id, kind=one.command.kind, outcome=timed_out(one.command), time=deadline)
@@ -59,7 +62,12 @@ def events(
 
 
 def _heard(
-    waits: Iterable[Opened], deadlines: Mapping[str, int | None], unread: Iterable[InboxItem], since: Mapping[str, int]
+    waits: Iterable[Opened],
+    deadlines: Mapping[str, int | None],
+    unread: Iterable[InboxItem],
+    since: Mapping[str, int],
+    *,
+    anew: bool,
 ) -> list[Event]:
     """Each unread item with the wait that was opened first among those that still may have it."""
     listening: dict[str, deque[Opened]] = {}
@@ -77,7 +85,7 @@ def _heard(
             wait = _first_that_may(queue, item.at, deadlines)
             if wait is not None:
                 heard.append(_event(wait.id, "signal", item))
-    return heard + _ends(waits, ends, deadlines, since) if ends else heard
+    return heard + _ends(waits, ends, deadlines, since, anew=anew) if ends else heard
 
 
 def _ends(
@@ -85,20 +93,22 @@ def _ends(
     ends: Mapping[str, list[InboxItem]],
     deadlines: Mapping[str, int | None],
     since: Mapping[str, int],
+    *,
+    anew: bool,
 ) -> list[Event]:
     """The waits for executions that have ended in time."""
     return [
         Event(id=one.id, kind="ended", outcome="ok", time=item.at, payload=item.payload)
         for one in waits
         if isinstance(one.command, WaitForEnd)
-        and (item := _notice(one.command, ends.get(one.command.execution_id, ()), since.get(one.id))) is not None
+        and (item := _notice(one.command, ends.get(one.command.execution_id, ()), since.get(one.id), anew=anew)) is not None
         and ((deadline := deadlines.get(one.id)) is None or item.at <= deadline)
     ]
 
 
-def _notice(command: WaitForEnd, items: Sequence[InboxItem], since: int | None) -> InboxItem | None:
+def _notice(command: WaitForEnd, items: Sequence[InboxItem], since: int | None, *, anew: bool) -> InboxItem | None:
     """The latest that is for this wait. A child's end is told once, maybe before anybody waits; all else is an answer."""
-    if command.child is not None:
+    if command.child is not None and not anew:
         return items[-1] if items else None
     answers = (item for item in reversed(items) if since is not None and item.at >= since)
     return next((item for item in answers if not _is_anothers(command, item)), None)
