@@ -120,7 +120,7 @@ def test_an_unknown_step_is_answered_with_those_there_are(act):
 
 @pytest.mark.parametrize("status", LIVE)
 def test_of_a_live_one_it_is_said_when_a_step_is_on_record(status):
-    with pytest.raises(UnknownStep, match="there are: none; a step in its first attempt .* heartbeat: .* or cancel$"):
+    with pytest.raises(UnknownStep, match=r"there are: none; a step in its first attempt .* heartbeat: .* or cancel$"):
         skip_of(history(status), "running", b"")
 
 
