@@ -164,10 +164,17 @@ def _recorded(history: History, step: str) -> Entry | None:
     return next((entry for entry in history.entries if entry.id == step and entry.kind == "step"), None)
 
 
+#: What runs right now is known to the worker that runs it.
+_FIRST_ATTEMPT = (
+    "; a step in its first attempt is on record once that has failed or sent a heartbeat: wait for that, or cancel"
+)
+
+
 def _unknown_step(history: History, step: str) -> UnknownStep:
     recorded = [f"{entry.id} ({entry.outcome})" for entry in history.entries if entry.kind in STEP_KINDS]
     known = ", ".join([*recorded, *(f"{wait.id} (open)" for wait in open_steps(history))])
-    return UnknownStep(f"{_named(history.execution)} has no step {step!r} on record; there are: {known or 'none'}")
+    here = f"{_named(history.execution)} has no step {step!r} on record; there are: {known or 'none'}"
+    return UnknownStep(f"{here}{'' if history.execution.status.terminal else _FIRST_ATTEMPT}")
 
 
 # -- an end, and a second life -----------------------------------------------------------------------------

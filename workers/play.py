@@ -81,7 +81,7 @@ class Play:
         self._isolation.run(self.replay.close)
         self._isolation.close()
 
-    def _enter(self, opening: int) -> None:
+    def _enter(self, opening: int = 0) -> None:
         execution, workflow = self._execution, self._workflow
         ctx = Context(
             self.replay,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.core.commands import Opened, Sleep, WaitForSignal
+from runner.core.commands import Opened, Sleep, WaitForEnd, WaitForSignal
 from runner.core.decide import Event, events
-from runner.records import InboxItem
+from runner.records import InboxItem, Notice
 
 HERE = ("flow.py", 1)
 
@@ -95,3 +95,44 @@ def test_many_that_come_at_once_cost_no_more_each() -> None:
     opened = [sleep(f"s{number}") for number in range(10_000)]
     heard = events(opened, {one.id: number for number, one in enumerate(opened)}, [], now=20_000)
     assert [event.id for event in heard] == [one.id for one in opened]
+
+
+# -- ends of other executions -----------------------------------------------------------------------------
+
+
+def end(id: str, *, child: str | None = None, workflow: str = "order") -> Opened:
+    return Opened(
+        id,
+        WaitForEnd(
+            id=id, where=HERE, execution_id="e", workflow=workflow, output_type=Any, timeout_ms=None, child=child
+        ),
+    )
+
+
+def told(index: int, at: int, status: str = "completed", workflow: str = "order") -> InboxItem:
+    notice = Notice(execution_id="e", status=status, workflow=workflow)
+    return InboxItem(index=index, at=at, kind="ended", name="e", payload=notice.pack())
+
+
+def heard_by(wait: Opened, *items: InboxItem, since: int | None = None) -> list[bytes]:
+    asked_at = {} if since is None else {wait.id: since}
+    return [event.payload for event in events([wait], {}, items, 99, asked_at)]
+
+
+def test_who_asks_for_an_end_hears_the_latest_answer_and_none_that_is_older_than_the_question() -> None:
+    before, first, second = told(0, at=9), told(1, at=10, status="failed"), told(2, at=11, status="cancelled")
+    assert heard_by(end("w"), before) == []
+    assert heard_by(end("w"), before, since=10) == []
+    assert heard_by(end("w"), before, first, since=10) == [first.payload]
+    assert heard_by(end("w"), before, first, second, since=10) == [second.payload]
+
+
+def test_a_childs_end_may_have_come_before_anybody_waited() -> None:
+    assert heard_by(end("w", child="c"), told(0, at=1)) == [told(0, at=1).payload]
+
+
+def test_that_another_waiter_was_mistaken_in_the_workflow_is_no_answer_to_this_one() -> None:
+    mistaken, over = told(0, at=5, status="mismatch"), told(1, at=6)
+    assert heard_by(end("w"), mistaken, since=1) == []
+    assert heard_by(end("w", workflow="other"), mistaken, since=1) == [mistaken.payload]
+    assert heard_by(end("w"), over, mistaken, since=1) == [over.payload]

@@ -7,7 +7,7 @@ import pytest
 from runner.codec import decode, encode
 from runner.errors import AlreadyEnded, NotRetryable, OperatorFailed, UnknownStep, UsageError
 from runner.failures import Failure
-from runner.records import History, Status
+from runner.records import History, InboxItem, Status
 from runner.remedies import (
     edit_of,
     force_fail_of,
@@ -116,6 +116,18 @@ def test_an_unknown_step_is_answered_with_those_there_are(act):
     for unknown in ("x", "nap", "timer"):
         with pytest.raises(UnknownStep, match=r"a \(ok\), b \(open\)$"):
             act(found, unknown, b"")
+
+
+@pytest.mark.parametrize("status", LIVE)
+def test_of_a_live_one_it_is_said_when_a_step_is_on_record(status):
+    with pytest.raises(UnknownStep, match=r"there are: none; a step in its first attempt .* heartbeat: .* or cancel$"):
+        skip_of(history(status), "running", b"")
+
+
+def test_what_ended_while_it_was_being_cancelled_is_not_tried_again():
+    cancel = InboxItem(index=0, at=1, kind="cancel", name="enough", payload=b"")
+    with pytest.raises(NotRetryable, match="while it was being cancelled: fork it, or start it again"):
+        retry_of(history(Status.FAILED, inbox=(cancel,)))
 
 
 def test_an_open_step_has_nothing_to_edit():

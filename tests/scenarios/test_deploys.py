@@ -12,7 +12,7 @@ import pytest
 from runner import App, Context, ExecutionFailed, Retry, Signal, Status, StepFailed
 from runner.workers import Worker, WorkerOptions
 from tests.integration.conftest import Fleet, Run
-from tests.scenarios.kit import nothing_left, outcome_of, until
+from tests.scenarios.kit import happened, nothing_left, outcome_of, until
 
 go = Signal[str]("go")
 SOON = Retry(initial=0.01)
@@ -51,27 +51,35 @@ async def parked(fleet: Fleet, id: str, status: Status = Status.PENDING) -> None
 
 async def test_what_a_release_does_not_replay_waits_for_one_that_does(app: App, run: Run):
     """It raises where it had gone on, or returns where it had waited."""
-    release = Release()
+    release, begun = Release(), list[int]()
+
+    async def hold() -> str:
+        begun.append(1)
+        if len(begun) == 1:
+            await asyncio.Event().wait()
+        return "on"
 
     @app.workflow("raises", retry=SOON)
     async def raises(ctx: Context) -> str:
         await ctx.step("a", str)
         release.check()
         await ctx.step("b", str)
-        return await ctx.wait_for_signal(go)
+        return await ctx.step("c", hold)
 
     @app.workflow("returns", retry=SOON)
     async def returns(ctx: Context) -> str:
         await ctx.step("a", str)
         return "early" if release.broken else await ctx.wait_for_signal(go)
 
-    async with run(app) as fleet:
+    async with run(app, grace_s=0.1) as fleet:
         handles = [await fleet.client.start(flow) for flow in (raises, returns)]
-        for handle in handles:
-            await until(fleet, handle.id, Status.SLEEPING)
+        await happened(lambda: begun)
+        await until(fleet, handles[1].id, Status.SLEEPING)
+        await fleet.workers[0].drain()
         release.broken = True
+        await handles[1].signal(go, "on")
+        await fleet.add_worker()
         for handle in handles:
-            await handle.signal(go, "on")
             await parked(fleet, handle.id)
         release.broken = False
         assert [await outcome_of(handle) for handle in handles] == ["on", "on"]
@@ -107,15 +115,15 @@ async def test_an_input_that_a_release_cannot_read_waits_for_one_that_can(app: A
 
 @pytest.mark.parametrize("by", ["cancel", "retry_rollback"])
 async def test_what_is_to_be_undone_waits_for_a_release_that_can(app: App, run: Run, by: str):
-    """A release that fails before it has asked for what is to be undone does not know how to."""
+    """One that fails before it has asked for what is to be undone, or has lost how to, does not know how to."""
     release = Release()
 
     @app.workflow("flow", max_attempts=1)
     async def flow(ctx: Context) -> None:
-        release.check()
         if by == "retry_rollback":
-            await ctx.step("pay", lambda: 5).options(compensate=release.undone.append)
+            await ctx.step("pay", lambda: 5).options(compensate=None if release.broken else release.undone.append)
             raise ValueError("no luck")
+        release.check()
         async with ctx.saga():
             await ctx.step("pay", lambda: 5).options(compensate=release.undone.append)
             await ctx.wait_for_signal(go)
