@@ -45,7 +45,6 @@ def test_without_a_mechanism_something_goes_wrong(off):
     ("off", "what"),
     [
         (Off.FOLLOW_AFTER_START, "its own child is not known to it"),
-        (Off.REOPENED_HEARS_ANEW, "a wait hears what was so no longer when it was opened"),
     ],
 )
 def test_what_is_not_built_can_go_wrong(off, what):

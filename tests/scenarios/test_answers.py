@@ -197,3 +197,42 @@ async def test_signals_keep_their_order_when_a_race_has_lost_interest(app: App, 
             await handle.signal(go, word)
         await fleet.add_worker()
         assert await outcome_of(handle) == ["first", "second"]
+
+
+async def test_a_reopened_parent_hears_of_its_child_as_it_is_now(app: App, run: Run):
+    broken = {"x"}
+    blocked = asyncio.Event()
+
+    async def pay() -> None:
+        if broken:
+            raise ValueError("broken")
+
+    async def block() -> None:
+        if broken:
+            await blocked.wait()
+
+    @app.workflow("child", max_attempts=1)
+    async def child(ctx: Context) -> str:
+        await ctx.step("pay", pay)
+        return await ctx.wait_for_signal(go)
+
+    @app.workflow("flow", max_attempts=1)
+    async def flow(ctx: Context) -> str:
+        kid = await ctx.start_child("kid", child, parent_close="abandon")
+        await ctx.step("block", block)
+        return await kid.result()
+
+    async with run(app) as fleet:
+        handle = await fleet.client.start(flow)
+        async with asyncio.timeout(20):
+            while not (await fleet.client.history(handle.id)).inbox:
+                await asyncio.sleep(0.02)
+        (link,) = await fleet.store.children(handle.id)
+        await fleet.client.operator.force_fail(handle.id, "enough", actor="ann")
+        broken.clear()
+        blocked.set()
+        await fleet.client.operator.retry(link.execution_id, actor="ann")
+        await fleet.client.operator.retry(handle.id, actor="ann")
+        await until(fleet, handle.id, Status.SLEEPING)
+        await fleet.client.signal(link.execution_id, go, "paid")
+        assert await outcome_of(handle) == "paid"

@@ -5,8 +5,7 @@ changes are in ``parent``, its turn in ``commit``, the child's in ``child``, the
 in ``promises``. The first model has shown that what is ready is claimed in the end, whatever hints are lost, and that
 a lease has one owner; so here a hint is no more than being ready, and a turn is given up with its lease.
 
-The model has two mechanisms that Runner does not have yet, ``NOT_BUILT`` in ``rules``: what is found without each
-of them can happen.
+The model has a mechanism that Runner does not have yet, ``NOT_BUILT`` in ``rules``: what is found without it can happen.
 
 Left out: a child's key that belongs to somebody else (conflict, mismatch), attempts within one opening (they name
 children as openings do), more than one reopening, and retention.

@@ -77,8 +77,8 @@ class Rules(NamedTuple):
 #: a question of its own, which has an answer of its own.
 HARMLESS = frozenset({Off.BOND_ENDS, Off.REQUESTS_OF_A_RUN})
 
-#: Runner does not have these yet: what is found without them can happen.
-NOT_BUILT = frozenset({Off.FOLLOW_AFTER_START, Off.REOPENED_HEARS_ANEW})
+#: Runner does not have this yet: what is found without it can happen.
+NOT_BUILT = frozenset({Off.FOLLOW_AFTER_START})
 
 _REOPENED = Faults(force=1, reopen=1)
 _SHOWN_BY = {
