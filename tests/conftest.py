@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from tests.servers import RabbitServer, RedisServer, start_rabbitmq, start_redis
 
@@ -58,3 +59,12 @@ def own_rabbit(tmp_path: Path) -> Iterator[RabbitServer]:
     server = start_rabbitmq(tmp_path)
     yield server
     server.kill()
+
+
+@pytest.fixture(autouse=True)
+def logging_stays_as_it_was() -> Iterator[None]:
+    """Whoever captures logs leaves structlog configured, and the next test's program would print between its lines."""
+    configured = structlog.is_configured()
+    yield
+    if not configured:
+        structlog.reset_defaults()

@@ -101,7 +101,8 @@ def _ends(
         Event(id=one.id, kind="ended", outcome="ok", time=item.at, payload=item.payload)
         for one in waits
         if isinstance(one.command, WaitForEnd)
-        and (item := _notice(one.command, ends.get(one.command.execution_id, ()), since.get(one.id), anew=anew)) is not None
+        and (item := _notice(one.command, ends.get(one.command.execution_id, ()), since.get(one.id), anew=anew))
+        is not None
         and ((deadline := deadlines.get(one.id)) is None or item.at <= deadline)
     ]
 
