@@ -52,7 +52,8 @@ class TurnJournal:
         # What the code must ask for under these ids.
         self._stored = {wait.id: wait.kind for wait in history.waits}
         # … unless an operator gave a step another result since, with which it may go another way.
-        self._of_before = {wait.id for wait in history.waits if wait.opened_at <= (self.reopened_at or 0)}
+        since = self.reopened_at or 0
+        self._of_before = {wait.id for wait in history.waits if wait.opened_at <= since}
         for wait in history.waits:
             if wait.kind == "step":
                 self.steps[wait.id] = wait
