@@ -18,6 +18,7 @@ from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store import Store
 from tests.integration.ciphers import NEW, AesGcm, held
 from tests.integration.conftest import Backend, Fleet, Run
+from tests.scheduler.ticking import in_time
 
 SECRET = "swordfish"
 go = Signal[str]("go")
@@ -52,7 +53,7 @@ async def started(client: Client, count: int) -> list[Execution]:
         return len((await client.executions(limit=1_000)).executions) >= count
 
     await until(there)
-    return sorted((await client.executions(limit=1_000)).executions, key=lambda one: one.id)
+    return sorted((await client.executions(limit=1_000)).executions, key=in_time)
 
 
 async def paused_when(client: Client, true: Callable[[Schedule], bool]) -> Schedule:

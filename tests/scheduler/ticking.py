@@ -24,6 +24,11 @@ from tests.contract.kit import a_schedule, claim
 EVERY_MS = 1_000
 
 
+def in_time(execution: Execution) -> str:
+    """Sorts what a schedule has started by tick: a tick on a whole second has no fraction, and "." sorts before "Z"."""
+    return execution.id.removesuffix("Z")
+
+
 class Ticking:
     """A store in memory with a clock of its own, and whoever carries out its schedules."""
 
@@ -62,7 +67,7 @@ class Ticking:
 
     async def executions(self, id: str = "s") -> list[Execution]:
         page = await self.store.executions(Filter(limit=1_000))
-        return sorted((one for one in page.executions if one.id.startswith(f"{id}@")), key=lambda one: one.id)
+        return sorted((one for one in page.executions if one.id.startswith(f"{id}@")), key=in_time)
 
     async def complete(self, id: str) -> None:
         """Run an execution to its end, and carry what that says to whom it concerns."""
