@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
-from runner.broker import Consumer
 from runner.log import Logger
+from runner.workers.intake import Intake
 from runner.workers.slots import Slots
 from runner.workers.subscriptions import Subscriptions
-from runner.workers.turn import Turn
+from runner.workers.turns import Turns
 
 log = Logger("runner.worker")
 
@@ -34,26 +34,20 @@ class Drain:
         """Do not wait for steps any more."""
         self._hurry.set()
 
-    async def run(
-        self,
-        consumer: Consumer | None,
-        turns: Collection[Turn],
-        slots: Slots,
-        bodies: Collection[asyncio.Task[Any]],
-        subscriptions: Subscriptions,
-    ) -> None:
+    async def run(self, intake: Intake, turns: Turns, subscriptions: Subscriptions) -> None:
         """At most the grace; the bodies that had to be cut off have been handed back by then, or their lease runs out."""
+        intake.leave()
+        consumer = intake.consumer
         if consumer is not None:
             await _bounded(consumer.pause(), self._hand_back_s)
-        for turn in list(turns):
-            turn.drain()
-        await asyncio.gather(self._finish(slots), subscriptions.drain(self._finish_s, self._hurry))
-        if bodies or subscriptions.busy:
-            log.warning("worker.cutting_off", turns=len(bodies), handlers=subscriptions.busy)
+        turns.drain()
+        await asyncio.gather(self._finish(intake.slots), subscriptions.drain(self._finish_s, self._hurry))
+        if turns.bodies or subscriptions.busy:
+            log.warning("worker.cutting_off", turns=len(turns.bodies), handlers=subscriptions.busy)
             self._aborting()
-        for body in list(bodies):
+        for body in list(turns.bodies):
             body.cancel()
-        await _bounded(asyncio.gather(slots.idle(), subscriptions.stop()), self._hand_back_s)
+        await _bounded(asyncio.gather(intake.slots.idle(), subscriptions.stop()), self._hand_back_s)
         if consumer is not None:
             await _bounded(consumer.stop(), self._hand_back_s)
 

@@ -167,7 +167,7 @@ async def test_a_worker_that_leaves_or_has_no_store_is_not_ready() -> None:
         check = probes.worker_check(worker, store, broker)
         well = {"worker": "w1", "store": "ok", "broker": "ok", "consuming": True, "draining": False, "turns": 0}
         assert await check() == {"ready": True, **well}
-        worker._hold_back()  # all slots are taken
+        worker._intake.hold_back()  # all slots are taken
         await asyncio.sleep(0)
         assert await check() == {"ready": True, **well}
         await worker.drain()

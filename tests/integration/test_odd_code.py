@@ -125,7 +125,6 @@ async def test_a_step_that_ends_during_an_outage_of_the_store_is_not_repeated(ap
         while not calls:
             await asyncio.sleep(0.01)
         keeper = fleet.workers[0]._keeper
-        assert keeper is not None
         loop_alive, keeper._loop_alive = keeper._loop_alive, lambda: False
         reap, fleet.store.reap = fleet.store.reap, _nothing_reaped(fleet.store.reap)  # type: ignore[method-assign]
         await asyncio.sleep(2.0)
