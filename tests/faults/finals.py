@@ -88,10 +88,12 @@ def final_of(history: History, clocks: Clocks) -> Final:
     )
 
 
-async def open_executions(client: Client) -> int:
-    """How many have not ended, counted up to a page of each status."""
-    pages = [await client.executions(status=status, limit=1_000) for status in OPEN]
-    return sum(len(page.executions) for page in pages)
+async def is_over(client: Client) -> bool:
+    """Every execution has ended."""
+    for status in OPEN:
+        if (await client.executions(status=status, limit=1)).executions:
+            return False
+    return True
 
 
 async def left_over(store: Store) -> Counter[str]:
