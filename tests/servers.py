@@ -360,6 +360,10 @@ class RabbitServer(Server):
     def url(self) -> str:
         return f"amqp://guest:guest@{HOST}:{self.port}/"
 
+    @property
+    def _node(self) -> str:
+        return f"runner-{self.port}@localhost"
+
     def choose_ports(self) -> None:
         self.port, self._dist_port, self._mapper_port = free_ports(3)
 
@@ -382,6 +386,22 @@ class RabbitServer(Server):
         self.kill()
         shutil.rmtree(self.home / "data")
         self.start()
+
+    def alarm(self, *, on: bool) -> None:
+        """Have it believe that its memory is full: it stops reading from whoever publishes, until it is off again."""
+        self.call(f"vm_memory_monitor set_vm_memory_high_watermark [{0.00001 if on else 0.4}]")
+
+    def close_connections(self) -> None:
+        """It says goodbye to every client, as before a shutdown."""
+        self.call('rabbit_networking close_all_connections ["closed by a test"]')
+
+    def call(self, words: str) -> str:
+        """What a function inside the node returns: "module function [arguments]". Takes milliseconds."""
+        argv = [binary("erl_call", "erlang-base"), "-sname", self._node, "-a", words]
+        done = subprocess.run(argv, env=self._environment(), capture_output=True, text=True, timeout=60)
+        if done.returncode or "badrpc" in done.stdout:
+            raise ServerError(f"{self.name}: {words}: {done.stdout} {done.stderr}")
+        return done.stdout
 
     def _end(self, number: signal.Signals) -> None:
         super()._end(number)
@@ -408,7 +428,7 @@ class RabbitServer(Server):
     def _environment(self) -> dict[str, str]:
         home = self.home
         return plain_environment(home) | {
-            "RABBITMQ_NODENAME": f"runner-{self.port}@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_NODE_IP_ADDRESS": HOST,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._dist_port),

@@ -46,8 +46,8 @@ from tests.contract.kit import (
     record,
     start,
 )
-from tests.contract.proxy import Proxy
 from tests.contract.redis_kit import Opened, opening
+from tests.faults.proxy import Proxy
 from tests.servers import RedisServer, start_redis
 
 T = TypeVar("T")
@@ -200,7 +200,7 @@ async def test_what_cannot_be_sent_harms_only_its_caller(store: RedisStore) -> N
 
 @pytest.fixture
 async def proxy(own_redis: RedisServer) -> AsyncIterator[Proxy]:
-    async with Proxy(own_redis.port) as proxy:
+    async with Proxy(own_redis.url) as proxy:
         yield proxy
 
 
@@ -290,7 +290,7 @@ async def test_a_server_that_is_silent_is_given_up(
     monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 60)
     store = await opened(proxy.url, patience_s=3)
     before = store.interruptions
-    proxy.hold()
+    proxy.stall()
     began = monotonic()
     with pytest.raises(StoreUnavailable, match="did not answer"):
         await store.record("e-1")
@@ -412,14 +412,14 @@ async def test_a_subscription_that_died_in_silence_is_found_out(
     own_redis: RedisServer, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pubsub, "PING_S", 0.1)
-    async with Proxy(own_redis.port) as proxy:
+    async with Proxy(own_redis.url) as proxy:
         store = await opened(proxy.url)
         leader = await store.subscribe("leader")
         with Redis.from_url(own_redis.url) as admin:
             (dead,) = _listening(admin)
             await until(lambda: admin.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] > 10)
             assert _listening(admin) == [dead], "that nothing is said is no reason to break it"
-            proxy.hold()
+            proxy.stall()
             # Nothing breaks the connection: only the missing answers to its pings can tell.
             await until(lambda: not leader._hub._in_force)
             proxy.let_go()

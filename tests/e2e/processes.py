@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +41,17 @@ class Launcher:
             "PYTHONPATH": str(ROOT),
         }
 
-    def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
-        path = self.folder / f"{arguments[0]}-{len(self.started)}.log"
+    def launch(
+        self, *arguments: str, module: str = "runner", environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """``python -m module`` with these arguments; ``environment`` is added to what all processes have."""
+        name = arguments[0] if module == "runner" else module.rpartition(".")[2]
+        path = self.folder / f"{name}-{len(self.started)}.log"
         log = path.open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-m", "runner", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
-            env=self.environment(),
+            env=self.environment() | dict(environment or {}),
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,254 @@
+"""The catalogue: one small function a fault. Each is over when it returns, and has healed what it broke.
+
+A strike's ``place`` chooses the victim, its ``size`` how long it lasts or how much of it there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractChannel
+from redis import Redis
+
+from runner.broker.topology import Topology
+from runner.messages import Hint
+from tests.e2e import ledger
+from tests.faults.plan import Strike
+from tests.faults.proxy import Proxy, Way
+from tests.faults.rig import ROLES, SERVERS, Rig
+from tests.servers import QUEUE_ON_DISK_S
+
+Fault = Callable[[Rig, Strike], Awaitable[None]]
+
+#: How long what stalls does so, in seconds: from nothing anybody notices to more than a lease.
+STALL_S = (0.2, 4.0)
+#: A process is stopped for this part of a lease at least, and at most.
+STOP_LEASES = (0.3, 2.0)
+LATENCY_S = (0.005, 0.1)
+HINTS = (5, 40)
+GARBAGE = (b"", b"\xc1", b"\x00" * 2_000, b'{"json": true}', b"\x95\x01\xa1x", b"\x92\xff\xa0")
+
+
+def between(bounds: tuple[float, float], size: float) -> float:
+    return bounds[0] + (bounds[1] - bounds[0]) * size
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+async def end(rig: Rig, strike: Strike, *, role: str, number: signal.Signals) -> None:
+    rig.end(await rig.victim(role, strike.place), number)
+
+
+async def stop(rig: Rig, strike: Strike, *, role: str) -> None:
+    """It stands still, its connections stay open; when it goes on its leases may be somebody else's."""
+    member = await rig.victim(role, strike.place)
+    rig.stop(member)
+    await asyncio.sleep(rig.setup.lease_s * between(STOP_LEASES, strike.size))
+    rig.go_on(member)
+
+
+# -- redis ----------------------------------------------------------------------------------------
+
+
+async def redis_kill(rig: Rig, strike: Strike) -> None:
+    async with rig.alone("redis"):
+        await asyncio.to_thread(rig.redis.kill)
+        await asyncio.sleep(between((0, 1), strike.size))
+        await asyncio.to_thread(rig.redis.start)
+
+
+async def redis_stall(rig: Rig, strike: Strike) -> None:
+    async with rig.alone("redis"):
+        rig.redis.pause()
+        await asyncio.sleep(between(STALL_S, strike.size))
+        rig.redis.resume()
+
+
+async def redis_ask(rig: Rig, strike: Strike, *, command: str) -> None:
+    def ask() -> None:
+        with Redis.from_url(rig.redis.url) as admin:
+            admin.execute_command(*command.split())  # type: ignore[no-untyped-call]
+
+    async with rig.alone("redis"):
+        await asyncio.to_thread(ask)
+
+
+# -- rabbitmq -------------------------------------------------------------------------------------
+
+
+async def rabbit_kill(rig: Rig, strike: Strike) -> None:
+    async with rig.alone("rabbit"):
+        await asyncio.sleep(QUEUE_ON_DISK_S)
+        await asyncio.to_thread(rig.rabbit.kill)
+        await asyncio.to_thread(rig.rabbit.start)
+        await queue_is_there(rig)
+
+
+async def rabbit_alarm(rig: Rig, strike: Strike) -> None:
+    """Out of memory, it says, and reads nothing from whoever publishes."""
+    async with rig.alone("rabbit"):
+        await asyncio.to_thread(rig.rabbit.alarm, on=True)
+        await asyncio.sleep(between(STALL_S, strike.size))
+        await asyncio.to_thread(rig.rabbit.alarm, on=False)
+
+
+async def rabbit_close(rig: Rig, strike: Strike) -> None:
+    async with rig.alone("rabbit"):
+        await asyncio.to_thread(rig.rabbit.close_connections)
+
+
+async def rabbit_purge(rig: Rig, strike: Strike) -> None:
+    async with rig.alone("rabbit"), channel(rig) as admin:
+        queue = await admin.get_queue(topology(rig).queue("default"))
+        await queue.purge()
+
+
+async def rabbit_delete(rig: Rig, strike: Strike) -> None:
+    """The queue is gone, with all that was in it and all who consumed from it, until somebody misses it."""
+    async with rig.alone("rabbit"):
+        async with channel(rig) as admin:
+            await admin.queue_delete(topology(rig).queue("default"))
+        await queue_is_there(rig)
+
+
+async def queue_is_there(rig: Rig) -> None:
+    """And on disk: what strikes next may be a kill."""
+    while True:
+        with suppress(aio_pika.exceptions.AMQPError, OSError):
+            async with channel(rig) as admin:
+                await admin.get_queue(topology(rig).queue("default"))
+                break
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(QUEUE_ON_DISK_S)
+
+
+# -- the ways between them ------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def way(rig: Rig, strike: Strike) -> AsyncIterator[Proxy]:
+    """The way between one kind of process and one server."""
+    ways = [(role, server) for role in ROLES for server in SERVERS]
+    one = rig.ways[ways[strike.place % len(ways)]]
+    async with rig.alone(one.name):
+        yield one
+        share = one.lose_share  # a run may lose replies all the time
+        one.heal()
+        one.lose_replies(share=share)
+
+
+async def lose_replies(rig: Rig, strike: Strike) -> None:
+    """The next few, one connection after the other: each time it was done, and nobody heard."""
+    async with way(rig, strike) as one:
+        before, wanted = one.lost, round(between((1, 8), strike.size))
+        one.lose_replies(wanted, share=one.lose_share)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STALL_S[1]):
+                while one.lost < before + wanted:
+                    await asyncio.sleep(0.02)
+
+
+async def cut(rig: Rig, strike: Strike) -> None:
+    async with way(rig, strike) as one:
+        one.cut()
+
+
+async def refuse(rig: Rig, strike: Strike) -> None:
+    async with way(rig, strike) as one:
+        one.refuse()
+        await asyncio.sleep(between(STALL_S, strike.size))
+
+
+async def stall(rig: Rig, strike: Strike, *, ways: tuple[Way, ...] = ()) -> None:
+    async with way(rig, strike) as one:
+        one.stall(*ways)
+        await asyncio.sleep(between(STALL_S, strike.size))
+
+
+async def slow(rig: Rig, strike: Strike) -> None:
+    async with way(rig, strike) as one:
+        latency_s = between(LATENCY_S, strike.size)
+        one.slow(latency_s, latency_s / 2, 256 * 1024)
+        await asyncio.sleep(STALL_S[1])
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+async def duplicates(rig: Rig, strike: Strike) -> None:
+    """Hints of executions that have one already, had one long ago, or are over: several of each, in any order."""
+    chance = random.Random(strike.size)
+    started = [line["execution"] for line in ledger.read(rig.system.ledger) if line["kind"] == "started"]
+    chosen = [chance.choice(started) for _ in range(round(between(HINTS, strike.size)))] if started else []
+    hints = [Hint(id, "order", 1, chance.randrange(1, 6)) for id in chosen for _ in range(chance.randrange(1, 6))]
+    chance.shuffle(hints)
+    rig.seen["hints.duplicated"] += await publish(rig, [hint.encode() for hint in hints])
+
+
+async def forged(rig: Rig, strike: Strike) -> None:
+    """Hints of executions that nobody has started, and of workflows that nobody knows."""
+    count = round(between(HINTS, strike.size))
+    hints = [Hint(f"nobody-{strike.place}-{n}", ("order", "unheard-of")[n % 2], 1, 1) for n in range(count)]
+    rig.seen["hints.forged"] += await publish(rig, [hint.encode() for hint in hints])
+
+
+async def garbage(rig: Rig, strike: Strike) -> None:
+    """What is no hint at all."""
+    rig.seen["hints.garbage"] += await publish(rig, list(GARBAGE))
+
+
+async def publish(rig: Rig, bodies: list[bytes]) -> int:
+    """How many of them the broker has taken."""
+    async with rig.alone("rabbit"), channel(rig) as admin:
+        exchange = await admin.get_exchange(topology(rig).work)
+        for body in bodies:
+            message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await exchange.publish(message, "default", timeout=30)
+    return len(bodies)
+
+
+@asynccontextmanager
+async def channel(rig: Rig) -> AsyncIterator[AbstractChannel]:
+    connection: Any = await aio_pika.connect(rig.rabbit.url, timeout=30)
+    async with connection:
+        yield await connection.channel()
+
+
+def topology(rig: Rig) -> Topology:
+    return Topology(rig.system.namespace)
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"{role}.kill": partial(end, role=role, number=signal.SIGKILL) for role in ROLES},
+    **{f"{role}.stop": partial(stop, role=role) for role in ROLES},
+    "worker.leave": partial(end, role="worker", number=signal.SIGTERM),
+    "scheduler.leave": partial(end, role="scheduler", number=signal.SIGTERM),
+    "redis.kill": redis_kill,
+    "redis.stall": redis_stall,
+    "redis.forget_scripts": partial(redis_ask, command="SCRIPT FLUSH"),
+    "redis.drop_clients": partial(redis_ask, command="CLIENT KILL TYPE normal SKIPME yes"),
+    "redis.drop_listeners": partial(redis_ask, command="CLIENT KILL TYPE pubsub"),
+    "rabbit.kill": rabbit_kill,
+    "rabbit.alarm": rabbit_alarm,
+    "rabbit.close": rabbit_close,
+    "rabbit.purge": rabbit_purge,
+    "rabbit.delete": rabbit_delete,
+    "way.lose_replies": lose_replies,
+    "way.cut": cut,
+    "way.refuse": refuse,
+    "way.stall": stall,
+    "way.deafen": partial(stall, ways=(Way.DOWN,)),
+    "way.mute": partial(stall, ways=(Way.UP,)),
+    "way.slow": slow,
+    "hints.duplicates": duplicates,
+    "hints.forged": forged,
+    "hints.garbage": garbage,
+}

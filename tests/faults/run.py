@@ -1,0 +1,114 @@
+"""A run: produce, strike, heal, drain and check."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.e2e import ledger
+from tests.faults.checker import Finding, check
+from tests.faults.faults import FAULTS, Fault
+from tests.faults.finals import Clocks, all_executions, finals, is_over, left_over
+from tests.faults.plan import Strike
+from tests.faults.rig import LOOK_S, PATIENCE_S, NobodyLeft, Rig
+
+#: What processes say when a fault has reached them.
+CONSEQUENCES = (
+    *("lease.reaped", "lease.lost", "lease.renewal_failed", "store.unavailable", "hint.left_to_outbox"),
+    *("hints.republished", "hint.orphaned", "broker.consumer_lost", "leader.elected", "reaping.paused"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a run. ``seen``: how often each fault struck, and each of its consequences was seen."""
+
+    findings: list[Finding]
+    lines: list[ledger.Line]
+    seen: Counter[str]
+    seconds: float
+
+
+async def run(
+    rig: Rig,
+    strikes: Sequence[Strike],
+    *,
+    faults: Mapping[str, Fault] = FAULTS,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """One run of a fresh rig; ``on_progress`` is told how many starts were acknowledged."""
+    begun = time.monotonic()
+    tending = asyncio.create_task(rig.tend())
+    try:
+        await rig.begin()
+        before = await Clocks.compare(rig.client.store)
+        rig.launch_producers()
+        await strike(rig, strikes, faults, on_progress)
+        await rig.heal()
+        await drain(rig)
+    finally:
+        tending.cancel()
+    after = await Clocks.compare(rig.client.store)
+    # Were one of the clocks set meanwhile, an end is taken to be later rather than earlier than it was.
+    clocks = max(before, after, key=lambda one: one.ahead_s)
+    ended = await finals(rig.client, await all_executions(rig.client), clocks)
+    lines = ledger.read(rig.system.ledger)
+    findings = check(lines, ended, await left_over(rig.client.store))
+    return Outcome(findings=findings, lines=lines, seen=seen(rig, lines), seconds=time.monotonic() - begun)
+
+
+async def strike(
+    rig: Rig, strikes: Sequence[Strike], faults: Mapping[str, Fault], on_progress: Callable[[int], None]
+) -> None:
+    """Each in its moment, until all is produced and every fault is over."""
+    waiting = list(strikes)
+    async with asyncio.TaskGroup() as striking:
+        while waiting or not rig.produced():
+            started = rig.progress.count("started")
+            on_progress(started)
+            while waiting and (waiting[0].after <= started or rig.produced()):
+                one = waiting.pop(0)
+                striking.create_task(hit(rig, one, faults[one.fault]), name=f"{one}")
+            await asyncio.sleep(LOOK_S)
+
+
+async def hit(rig: Rig, one: Strike, fault: Fault) -> None:
+    rig.wrote("fault", fault=one.fault, place=one.place, size=round(one.size, 3))
+    try:
+        await fault(rig, one)
+    except NobodyLeft:
+        return
+    rig.seen[one.fault] += 1
+    rig.wrote("healed", fault=one.fault, place=one.place)
+
+
+async def drain(rig: Rig) -> None:
+    """Wait until all has ended and nothing is left to do, or until nothing happens any more."""
+    before: tuple[object, ...] = ()
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < PATIENCE_S:
+        left, over = await left_over(rig.client.store), await is_over(rig.client)
+        if over and not left:
+            return
+        now = (sorted(left.items()), over, rig.progress.count("called"))
+        if now != before:
+            before, quiet_since = now, time.monotonic()
+        await asyncio.sleep(LOOK_S * 4)
+
+
+def seen(rig: Rig, lines: Sequence[ledger.Line]) -> Counter[str]:
+    """What the faults did: from the ledger, the proxies and the logs."""
+    seen = Counter(rig.seen)
+    calls = Counter((line["execution"], line["step"]) for line in lines if line["kind"] == "called")
+    seen["executions"] = len({line["execution"] for line in lines if line["kind"] == "started"})
+    seen["calls"] = sum(calls.values())
+    seen["calls.again"] = seen["calls"] - len(calls)
+    for way in rig.ways.values():
+        seen["replies.lost"] += way.lost
+        seen["connections.broken"] += way.broken
+    for event in CONSEQUENCES:
+        seen[event] = rig.system.said(f'"{event}"')
+    return seen
