@@ -114,7 +114,7 @@ def _kind(notice: Notice, failure: Failure | None) -> tuple[type[ExecutionEnded]
         case _, Cause.TIMED_OUT:
             return ExecutionTimedOut, "ran over its timeout"
         case _, Cause.POISONED:
-            return ExecutionFailed, "took too many workers with it and was given up"
+            return ExecutionFailed, f"took too many workers with it and was given up: {said}"
         case _, Cause.FORCED:
             return ExecutionFailed, f"was ended by an operator: {failure.message if failure is not None else said}"
         case _:

@@ -159,6 +159,10 @@ class JournalTooLarge(WorkflowError):
     """The run has recorded as much as one run may: every replay reads all of it."""
 
 
+class Poisoned(WorkflowError):
+    """The execution cost one worker after the other, or broke one turn after the other, and was given up."""
+
+
 class DeterminismError(WorkflowError):
     """Workflow code did something that a replay cannot repeat."""
 

@@ -14,6 +14,7 @@ from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Depth, NoDepth, Publisher
 from runner.scheduler.republish import BACKOFF_MS, Backlog
 from runner.store import Store
+from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.transactions import Woken
 
 log = Logger("runner.scheduler")
@@ -33,7 +34,15 @@ class Duties:
     NAMES: ClassVar = ("timers", "leases", "ready", "outbox", "expiry")
 
     def __init__(
-        self, store: Store, publisher: Publisher, postbox: Postbox, courier: Courier, hooks: Hooks, *, lease_ms: int
+        self,
+        store: Store,
+        publisher: Publisher,
+        postbox: Postbox,
+        courier: Courier,
+        hooks: Hooks,
+        *,
+        lease_ms: int,
+        crashes: CrashLimit = GIVE_UP,
     ) -> None:
         self._store = store
         self._postbox = postbox
@@ -41,6 +50,7 @@ class Duties:
         self._hooks = hooks
         self._publisher = publisher
         self._lease_ms = lease_ms
+        self._crashes = crashes
         self._backlog = Backlog()
         self._interruptions = store.interruptions
         self._reap_from = 0  # boot time
@@ -93,7 +103,7 @@ class Duties:
         now = await self._store.now()
         # A worker says that it lives whenever it renews: one whose lease ran out, and that was heard of since, lives.
         alive = [one.id for one in await self._store.workers(WORKER_SEEN_MS) if now - one.seen_at < one.lease_ms]
-        woken = await self._store.reap(partition, LIMIT, alive)
+        woken = await self._store.reap(partition, LIMIT, alive, self._crashes)
         for wake in woken.wakes:
             log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)
         await self._pass_on(woken)

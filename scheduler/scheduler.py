@@ -23,6 +23,7 @@ from runner.scheduler.publisher import Publisher
 from runner.scheduler.schedules import Schedules
 from runner.scheduler.shift import Shift
 from runner.store import Store
+from runner.store.crashes import MAX_CRASHES, crash_limit
 
 log = Logger("runner.scheduler")
 
@@ -32,10 +33,14 @@ SAFETY_POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerOptions:
-    """``leader_ttl_s``: how long after its last sign of life a leader is followed by a standby."""
+    """``leader_ttl_s``: how long after its last sign of life a leader is followed by a standby.
+
+    ``max_crashes``: an execution that lost so many workers in a row is given up.
+    """
 
     leader_ttl_s: float = 3.0
     lease_s: float = 10.0
+    max_crashes: int = MAX_CRASHES
     name: str = field(default_factory=lambda: f"scheduler-{secrets.token_hex(4)}")
 
 
@@ -57,7 +62,8 @@ class Scheduler:
         hooks = hooks or Hooks()
         courier = Courier(store, broker, hooks, post=self._postbox.put)
         lease_ms = round(self.options.lease_s * 1000)
-        self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms)
+        limit = crash_limit(self.options.max_crashes)
+        self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms, crashes=limit)
         self._schedules = Schedules(store, self._postbox.put, courier, hooks)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at

@@ -101,10 +101,11 @@ class LeaseKeeper:
         with self._lock:
             leases = list(self._held.values())
         try:
+            # Before the leases: of a worker that died, no lease must run out while this still says that it lives.
+            self._renewer.heartbeat(self._worker)
             asked_at = boot_ms()
             answers = self._renewer.renew([Lease(id=one.id, nonce=one.nonce) for one in leases], self._lease_ms)
             self._tell(leases, answers, asked_at)
-            self._renewer.heartbeat(self._worker)
         except StoreUnavailable as error:
             log.warning("lease.renewal_failed", held=len(leases), error=str(error))
         except Exception:  # a thread that ended in silence would cost every lease from here on

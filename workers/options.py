@@ -6,12 +6,15 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runner.store.crashes import MAX_CRASHES
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
     """How a worker works. ``lease_s``: how long an execution stays ours without a sign of life.
 
     ``in_place_s``: a turn stays for a retry that is at most this far away, instead of suspending and being woken again.
+    ``max_crashes``: an execution whose turns broke, or that lost its worker, so often in a row is given up.
     """
 
     queues: tuple[str, ...] = ("default",)
@@ -20,6 +23,7 @@ class WorkerOptions:
     in_place_s: float = 2.0
     grace_s: float = 30.0
     threads: int = 32
+    max_crashes: int = MAX_CRASHES
     build: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     watch_loop: bool = True

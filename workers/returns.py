@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from runner.broker import Broker, Delivery
+from runner.courier import Courier
 from runner.errors import BrokerUnavailable, PayloadError
+from runner.hooks import Hooks
 from runner.log import Logger
 from runner.messages import Hint
 from runner.persistence import until_answered
+from runner.records import Execution
 from runner.store import Store
+from runner.store.crashes import crash_limit
 from runner.transactions import Wake
 from runner.workers.leases import HeldLease
 from runner.workers.strangers import Strangers
@@ -20,9 +24,12 @@ log = Logger("runner.worker")
 class Returns:
     """Each way waits for the store for as long as it is away; a hint that the broker does not take is left to its entry."""
 
-    def __init__(self, store: Store, broker: Broker) -> None:
+    def __init__(self, store: Store, broker: Broker, courier: Courier, hooks: Hooks, *, max_crashes: int) -> None:
         self._store = store
         self._broker = broker
+        self._courier = courier
+        self._hooks = hooks
+        self._max_crashes = max_crashes
         self._strangers = Strangers(store)
 
     async def hand_back(self, lease: HeldLease, reason: str = "") -> None:
@@ -32,6 +39,17 @@ class Returns:
             await self.pass_over(lease.id, reason)
         else:
             await self.publish(wake)
+
+    async def break_off(self, execution: Execution, lease: HeldLease, reason: str) -> None:
+        """For later, and counted as a crash: what breaks every turn must come to an end some day."""
+        limit = crash_limit(self._max_crashes, reason)
+        woken = await until_answered(partial(self._store.break_off, lease.id, lease.nonce, limit))
+        self._hooks.fire(woken.rows)
+        await self._courier.send(woken.parcels)
+        if woken.wakes:
+            await self.pass_over(lease.id, reason)
+        elif woken.rows:
+            log.error("execution.poisoned", execution_id=lease.id, workflow=execution.workflow, reason=reason)
 
     async def leave_unread(self, lease: HeldLease, error: PayloadError) -> None:
         """Another worker may have the key."""

@@ -24,6 +24,7 @@ from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.options import WorkerOptions
 from runner.workers.returns import Returns
 from runner.workers.steps import StepRunner
+from runner.workers.suspects import ALONE, Suspects
 from runner.workers.turn import LeaseLost, Parked, Turn
 from runner.workflow import Workflow
 
@@ -56,7 +57,8 @@ class Turns:
         self._options = options
         self._hooks = app.hooks
         self._courier = Courier(store, broker, app.hooks)
-        self._returns = Returns(store, broker)
+        self._returns = Returns(store, broker, self._courier, app.hooks, max_crashes=options.max_crashes)
+        self._suspects = Suspects()
         self._steps = steps
         self._ticks = ticks
         self._draining = False
@@ -129,7 +131,13 @@ class Turns:
             known = f"no workflow {execution.workflow!r} version {execution.version} here"
             await self._returns.hand_back(lease, known)
             return
-        await self._held(self._turn(history, workflow, lease), lease)
+        if not self._suspects.admit(execution):
+            await self._returns.hand_back(lease, ALONE)
+            return
+        try:
+            await self._held(self._turn(history, workflow, lease), lease)
+        finally:
+            self._suspects.leave(execution)
 
     def _turn(self, history: History, workflow: Workflow[Any, Any], lease: HeldLease) -> Turn:
         return Turn(
@@ -196,7 +204,8 @@ class Turns:
                 await self._returns.hand_back(lease, f"the store refused a commit: {error}")
             case _:
                 log.error("turn.broken", exc_info=error, **_known(execution))
-                await self._returns.hand_back(lease, f"a turn broke on worker {self._options.id}: {said(error)}")
+                reason = f"a turn broke on worker {self._options.id}: {type(error).__name__}: {said(error)}"
+                await self._returns.break_off(execution, lease, reason)
 
     def _told(self, committed: Committed) -> None:
         """What a commit has caused elsewhere goes its way beside the turn."""

@@ -11,6 +11,7 @@ from runner.records import (
     History,
     Status,
 )
+from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.sqlite import SqliteStore
 from runner.transactions import (
     Commit,
@@ -100,8 +101,13 @@ class ObservedStore(SqliteStore):
         await self._look_at_ended(woken.now)
         return woken
 
-    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
-        woken = await super().reap(partition, limit, alive)
+    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> Woken:
+        woken = await super().break_off(id, nonce, crashes)
+        await self._look_at([id])
+        return woken
+
+    async def reap(self, partition: int, limit: int, alive: Iterable[str], crashes: CrashLimit = GIVE_UP) -> Woken:
+        woken = await super().reap(partition, limit, alive, crashes)
         await self._look_at(wake.id for wake in woken.wakes)
         return woken
 

@@ -17,6 +17,7 @@ from runner.cli.stopping import Stopping
 from runner.cli.target import namespace_of
 from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store import Store
+from runner.store.crashes import MAX_CRASHES
 from runner.store.factory import open_store
 
 #: Leaving means to give a seat back: a round trip.
@@ -32,6 +33,13 @@ _GRACE_S = 5.0
     show_default=True,
     help="The --lease of the workers, in seconds.",
 )
+@option(
+    "--max-crashes",
+    type=click.IntRange(min=1),
+    default=MAX_CRASHES,
+    show_default=True,
+    help="Give an execution up that lost so many workers in a row (the same for workers and schedulers).",
+)
 @health_options
 @process_options
 def scheduler(
@@ -42,6 +50,7 @@ def scheduler(
     store: str | None,
     broker: str | None,
     lease: float,
+    max_crashes: int,
     health_port: int | None,
     health_host: str,
 ) -> None:
@@ -52,7 +61,7 @@ def scheduler(
     name = namespace_of(app, app_dir, namespace)
     opened_store = open_store(server_url(store, option="store", variable="RUNNER_STORE_URL"), namespace=name)
     opened_broker = open_broker(server_url(broker, option="broker", variable="RUNNER_BROKER_URL"), namespace=name)
-    options = SchedulerOptions(lease_s=lease)
+    options = SchedulerOptions(lease_s=lease, max_crashes=max_crashes)
     asyncio.run(_schedule(opened_store, opened_broker, options, probes(health_port, health_host)))
 
 

@@ -33,6 +33,7 @@ from runner.errors import ConfigError
 from runner.loading import load_app
 from runner.log import Logger
 from runner.store import Store
+from runner.store.crashes import MAX_CRASHES
 from runner.store.factory import open_store
 from runner.workers import Worker, WorkerOptions
 from runner.workers.pool import Lifeline, Pool
@@ -82,6 +83,13 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Seconds for leaving in good order when asked to stop.",
 )
 @option(
+    "--max-crashes",
+    type=click.IntRange(min=1),
+    default=MAX_CRASHES,
+    show_default=True,
+    help="Give an execution up that lost so many workers in a row (the same for workers and schedulers).",
+)
+@option(
     "--build",
     variable="RUNNER_BUILD",
     default="",
@@ -109,6 +117,7 @@ def worker(
     threads: int,
     lease: float,
     grace: float,
+    max_crashes: int,
     build: str,
     max_executions: int | None,
     in_pool: bool,
@@ -131,6 +140,7 @@ def worker(
         lease_s=lease,
         grace_s=grace,
         threads=threads,
+        max_crashes=max_crashes,
         build=build,
     )
     backends = open_store(store_url, namespace=loaded.name), open_broker(broker_url, namespace=loaded.name)

@@ -35,6 +35,7 @@ from runner.records import (
     Schedule,
     WorkerInfo,
 )
+from runner.store.crashes import GIVE_UP, Crashes, CrashLimit
 from runner.transactions import (
     Commit,
     Committed,
@@ -60,8 +61,6 @@ PARTITIONS = 16
 GRACE_MS = 2_000
 #: A passed-over execution is offered again after this long, doubling up to the second figure, in ms.
 PASS_FIRST_MS, PASS_LAST_MS = 1_000, 30_000
-#: An execution that lost this many workers ends failed (poisoned) instead of being tried again.
-MAX_CRASHES = 20
 
 
 def partition_of(execution_id: str, partitions: int) -> int:
@@ -99,7 +98,7 @@ class Renewer(Protocol):
     def close(self) -> None: ...
 
 
-class Store(Protocol):
+class Store(Crashes, Protocol):
     namespace: str
     partitions: int
 
@@ -253,11 +252,11 @@ class Store(Protocol):
         """Make executions ready whose timer has come; end those whose own deadline has passed."""
         ...
 
-    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
+    async def reap(self, partition: int, limit: int, alive: Iterable[str], crashes: CrashLimit = GIVE_UP) -> Woken:
         """Take away leases that have run out; the executions become ready again.
 
-        A crash is counted only when the owner is not among ``alive`` worker ids; with crash number
-        MAX_CRASHES the execution ends failed with cause ``poisoned``. ``next_at`` is when the next lease runs out.
+        A crash is counted only when the owner is not among ``alive`` worker ids; one too many ends the execution,
+        as ``crashes`` says. ``next_at`` is when the next lease runs out.
         """
         ...
 

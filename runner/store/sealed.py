@@ -27,6 +27,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store import Renewer, Store, Subscription, sealing
+from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.transactions import (
     Commit,
     Committed,
@@ -138,6 +139,9 @@ class SealedStore:
     def _rows(self, rows: Iterable[AuditEntry]) -> tuple[AuditEntry, ...]:
         return tuple(sealing.opened_row(row, self._sealing.open_or_leave) for row in rows)
 
+    def _sealed(self, crashes: CrashLimit) -> CrashLimit:
+        return replace(crashes, error=self._sealing.seal(crashes.error))
+
     def _item(self, item: InboxItem) -> InboxItem:
         return sealing.item(item, self._sealing.open)
 
@@ -155,8 +159,11 @@ class SealedStore:
     async def due(self, partition: int, limit: int) -> Woken:
         return self._told(await self._store.due(partition, limit))
 
-    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
-        return self._told(await self._store.reap(partition, limit, alive))
+    async def reap(self, partition: int, limit: int, alive: Iterable[str], crashes: CrashLimit = GIVE_UP) -> Woken:
+        return self._told(await self._store.reap(partition, limit, alive, self._sealed(crashes)))
+
+    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> Woken:
+        return self._told(await self._store.break_off(id, nonce, self._sealed(crashes)))
 
     async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
         return await self._store.overdue(partition, limit, backoff_ms)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.records import Notice
-from runner.store import MAX_CRASHES
+from runner.store.crashes import MAX_CRASHES
 from runner.transactions import (
     Commit,
     Deliver,
@@ -231,6 +231,22 @@ class Model:
         with self.change(kept):
             kept.hand_over()
         return kept.wake()
+
+    def break_off(self, id: str, nonce: str, most: int, error: bytes) -> Any:
+        self.told()
+        kept = self.executions.get(id)
+        if kept is None or kept.nonce != nonce:
+            return [], self.told()
+        woken = []
+        with self.change(kept):
+            kept.crashes += 1
+            if kept.crashes >= most:
+                kept.error = error
+                kept.end("failed", "poisoned")
+            else:
+                kept.hand_over()
+                woken.append(kept.wake())
+        return woken, self.told()
 
     def pass_over(self, id: str, reason: str) -> int | None:
         """The delay it makes, when no other ready execution hides it."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from runner.records import ChildLink, Execution, Notice, Status
-from runner.store import MAX_CRASHES, Store
+from runner.store import Store
+from runner.store.crashes import MAX_CRASHES
 from runner.transactions import (
     Complete,
     ContinueAsNew,

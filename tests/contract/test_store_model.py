@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from runner.records import AuditEntry, ChildLink, Filter, History
 from runner.store import Store
+from runner.store.crashes import CrashLimit
 from runner.transactions import (
     Action,
     Commit,
@@ -269,6 +270,15 @@ class Comparison(RuleBasedStateMachine):
         self.compare(
             lambda: wake(self.wait(self.store.release(lease.id, lease.nonce))),
             lambda: self.model.release(lease.id, lease.nonce),
+        )
+
+    @precondition(lambda self: self.turns)
+    @rule(back=st.integers(1, 2), most=st.sampled_from([1, 2, 20]))
+    def break_off(self, back: int, most: int) -> None:
+        lease, limit = self.turns[-min(back, len(self.turns))], CrashLimit(crashes=most, error=b"broken")
+        self.compare(
+            lambda: woken(self.wait(self.store.break_off(lease.id, lease.nonce, limit))),
+            lambda: self.model.break_off(lease.id, lease.nonce, most, b"broken"),
         )
 
     @rule(id=IDS, reason=st.sampled_from(["unknown", "history"]))

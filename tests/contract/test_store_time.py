@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from runner.failures import Failure
 from runner.records import Cause, Status
-from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, Store, partition_of
+from runner.store import GRACE_MS, PASS_FIRST_MS, Store, partition_of
+from runner.store.crashes import MAX_CRASHES
 from runner.transactions import Complete, Refusal, Suspend
 from tests.contract.kit import (
     LEASE,
@@ -210,6 +212,7 @@ async def test_too_many_crashes_poison(store: Store, elapse: Elapse) -> None:
     assert (found.lease_until, found.ended_at is None) == (None, False)
     assert await ended.next(5) == "failed"
     await ended.close()
+    assert "lost its worker 20 times" in Failure.unpack(found.error or b"").message
     times = await store.next_due(part(store))
     assert (times["ready"], times["leases"], times["expiry"] is not None) == (None, None, True)
 

@@ -135,8 +135,8 @@ async def test_a_step_that_ends_during_an_outage_of_the_store_is_not_repeated(ap
 
 
 def _nothing_reaped(reap: Any) -> Any:
-    async def nothing(partition: int, limit: int, alive: Any) -> Any:
-        return await reap(partition, 0, alive)
+    async def nothing(partition: int, limit: int, *rest: Any) -> Any:
+        return await reap(partition, 0, *rest)
 
     return nothing
 

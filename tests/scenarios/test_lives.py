@@ -10,7 +10,8 @@ import pytest
 
 from runner import App, Client, Context, ExecutionFailed, Retry, Signal, Status, UnknownExecution, current_step
 from runner.errors import BrokerUnavailable
-from runner.store import MAX_CRASHES, partition_of
+from runner.store import partition_of
+from runner.store.crashes import MAX_CRASHES
 from runner.transactions import Open, Suspend
 from runner.workers import Worker, WorkerOptions
 from tests.integration.by_hand import claimed

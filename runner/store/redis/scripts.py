@@ -15,12 +15,12 @@ from typing import Any
 
 from runner.core.status import TRANSITIONS
 from runner.records import TERMINAL
-from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS
+from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS
 
 #: A start with a parent is running work: the same script, but never refused for want of memory.
 _VARIANTS = {"start_child": ("start", "#!lua flags=allow-oom")}
 _NEEDS = re.compile(r"^-- Needs +(.+)$", re.MULTILINE)
-_LIMITS = {"grace": GRACE_MS, "pass_first": PASS_FIRST_MS, "pass_last": PASS_LAST_MS, "crashes": MAX_CRASHES}
+_LIMITS = {"grace": GRACE_MS, "pass_first": PASS_FIRST_MS, "pass_last": PASS_LAST_MS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Scripts:
     """All scripts by name: ``lua/<name>.lua`` says keys, arguments, answer and guarantee of each."""
 
     abdicate: Script
+    break_off: Script
     cancel: Script
     claim: Script
     commit: Script

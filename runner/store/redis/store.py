@@ -23,9 +23,11 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store import PARTITIONS, Renewer, Subscription, is_child, partition_of
+from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.keys import Keys
 from runner.store.redis import decode, encode, listing, stored, timetable
-from runner.store.redis.connection import Endpoint, Health, Reply, field_of
+from runner.store.redis.connection import Endpoint, Health, Reply, Word, field_of
+from runner.store.redis.crashes import RedisCrashes
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
@@ -58,7 +60,7 @@ TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 MAX_LIMIT = 200
 
 
-class RedisStore:
+class RedisStore(RedisCrashes):
     """``runner.store.Store`` on one Redis primary.
 
     A command without an answer is asked again for ``patience_s`` seconds in all, then
@@ -137,8 +139,9 @@ class RedisStore:
         reply = await self._pipeline.run(scripts().due, self._keys.prefix(partition), _bounded(limit))
         return decode.woken(reply, partition)
 
-    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
-        reply = await self._pipeline.run(scripts().reap, self._keys.prefix(partition), _bounded(limit), *alive)
+    async def reap(self, partition: int, limit: int, alive: Iterable[str], crashes: CrashLimit = GIVE_UP) -> Woken:
+        words: tuple[Word, ...] = (_bounded(limit), crashes.crashes, crashes.error, *alive)
+        reply = await self._pipeline.run(scripts().reap, self._keys.prefix(partition), *words)
         return decode.woken(reply, partition)
 
     async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:

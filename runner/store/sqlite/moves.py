@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from runner.core.status import Move, after
 from runner.records import Cause, Status
-from runner.store import GRACE_MS, MAX_CRASHES, PASS_FIRST_MS, PASS_LAST_MS, partition_of
+from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS, partition_of
 from runner.store.sqlite.rows import Row, packed_ids
 from runner.transactions import (
     Commit,
@@ -124,15 +124,17 @@ def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
 
 
 def released(row: Row, now: int) -> Row:
-    return readied(given_back(row)._replace(status=after(row.status, Move.RELEASE)), now)
+    return _again(row, Move.RELEASE, now)
 
 
-def reaped(row: Row, crash: bool, now: int) -> Row:
+def reaped(row: Row, crash: bool, most: int, now: int) -> Row:
     """The lease ran out: ready again, or over when that was one crash too many."""
-    counted = row._replace(crashes=row.crashes + crash)
-    if crash and counted.crashes >= MAX_CRASHES:
-        return ended(counted, Move.POISON, now)
-    return readied(given_back(counted)._replace(status=after(row.status, Move.REAP)), now)
+    return _crashed(row, most, Move.REAP, now) if crash else _again(row, Move.REAP, now)
+
+
+def broken(row: Row, most: int, now: int) -> Row:
+    """Its turn broke: as when a worker was lost with it."""
+    return _crashed(row, most, Move.RELEASE, now)
 
 
 def held(row: Row, commit: Commit, now: int) -> Row:
@@ -186,6 +188,15 @@ def over(row: Row, end: End, seen: int, nearest: int | None, now: int) -> Row | 
             return ended(_unaware(row) if _cancel_unseen(row, seen) else row, Move.COMPLETE, now)
         case _:
             return ended(row, _LAST_MOVES[type(end)], now)
+
+
+def _crashed(row: Row, most: int, move: Move, now: int) -> Row:
+    counted = row._replace(crashes=row.crashes + 1)
+    return ended(counted, Move.POISON, now) if counted.crashes >= most else _again(counted, move, now)
+
+
+def _again(row: Row, move: Move, now: int) -> Row:
+    return readied(given_back(row)._replace(status=after(row.status, move)), now)
 
 
 def _suspended(row: Row, nearest: int | None) -> Row:

@@ -24,6 +24,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store import PARTITIONS, is_child
+from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.sqlite import (
     arrivals,
     fleet,
@@ -38,6 +39,7 @@ from runner.store.sqlite import (
     turns,
 )
 from runner.store.sqlite.batches import Connection, DiskFull
+from runner.store.sqlite.crashes import SqliteCrashes
 from runner.store.sqlite.direct import Direct
 from runner.store.sqlite.lock import FileLock
 from runner.store.sqlite.session import Session
@@ -74,7 +76,7 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class SqliteStore:
+class SqliteStore(SqliteCrashes):
     """The store on one file, or in memory with ``path`` None; see ``runner.store.Store`` for what it guarantees.
 
     It belongs to one process, and in it to one store, while it is open: opening it elsewhere is
@@ -159,8 +161,9 @@ class SqliteStore:
     async def due(self, partition: int, limit: int) -> Woken:
         return await self._do(partial(sweeps.due, partition=partition, limit=limit))
 
-    async def reap(self, partition: int, limit: int, alive: Iterable[str]) -> Woken:
-        return await self._do(partial(sweeps.reap, partition=partition, limit=limit, alive=frozenset(alive)))
+    async def reap(self, partition: int, limit: int, alive: Iterable[str], crashes: CrashLimit = GIVE_UP) -> Woken:
+        living = frozenset(alive)
+        return await self._do(partial(sweeps.reap, partition=partition, limit=limit, alive=living, crashes=crashes))
 
     async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:
         return await self._do(partial(sweeps.overdue, partition=partition, limit=limit, backoff_ms=backoff_ms))

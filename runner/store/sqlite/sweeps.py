@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from runner.store import GRACE_MS
+from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.sqlite import moves, saving
+from runner.store.sqlite.crashes import give_back
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
 from runner.transactions import (
@@ -34,11 +36,11 @@ def due(s: Session, partition: int, limit: int) -> Woken:
     return _woken(s, "timer_at", partition, [(row, moves.timer_fired(row, s.now)) for row in rows])
 
 
-def reap(s: Session, partition: int, limit: int, alive: frozenset[str]) -> Woken:
+def reap(s: Session, partition: int, limit: int, alive: frozenset[str], crashes: CrashLimit) -> Woken:
     """Take leases away that have run out."""
     rows = _reached(s, "lease_until", partition, limit)
-    changes = [(row, moves.reaped(row, row.worker not in alive, s.now)) for row in rows]
-    return _woken(s, "lease_until", partition, changes)
+    changes = [(row, moves.reaped(row, row.worker not in alive, crashes.crashes, s.now)) for row in rows]
+    return _woken(s, "lease_until", partition, changes, crashes)
 
 
 def overdue(s: Session, partition: int, limit: int, backoff_ms: int) -> Overdue:
@@ -94,14 +96,14 @@ def next_due(s: Session, partition: int) -> dict[str, int | None]:
     }
 
 
-def recover(s: Session) -> int:
+def recover(s: Session, crashes: CrashLimit = GIVE_UP) -> int:
     """The file has just been opened: no lease in this namespace can be alive, and every hint is lost.
 
     Returns how many leases were taken away.
     """
     held = s.several("lease_until IS NOT NULL")
     for row in held:
-        saving.save(s, row, moves.reaped(row, True, s.now))
+        give_back(s, row, moves.reaped(row, True, crashes.crashes, s.now), crashes)
     s.db.execute("UPDATE execution SET ready_at = ? WHERE ns = ? AND ready_at > ?", (s.now, s.ns, s.now))
     for table in ("seat", "worker"):
         s.db.execute(f"DELETE FROM {table} WHERE ns = ?", (s.ns,))  # noqa: S608 - our own names
@@ -114,9 +116,11 @@ def _reached(s: Session, column: str, partition: int, limit: int) -> list[Row]:
     )
 
 
-def _woken(s: Session, column: str, partition: int, changes: Sequence[tuple[Row, Row]]) -> Woken:
+def _woken(
+    s: Session, column: str, partition: int, changes: Sequence[tuple[Row, Row]], crashes: CrashLimit = GIVE_UP
+) -> Woken:
     for row, changed in changes:
-        saving.save(s, row, changed)
+        give_back(s, row, changed, crashes)
     parcels, rows = s.harvest()
     return Woken(
         wakes=tuple(changed.wake for row, changed in changes if changed.seq > row.seq),

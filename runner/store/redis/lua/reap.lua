@@ -1,34 +1,25 @@
 #!lua flags=allow-oom
 -- Takes away leases that have run out.
 -- KEYS[1]  the partition's prefix
--- ARGV     limit, then the ids of workers that are alive: to lose a lease to them is no crash
+-- ARGV     limit, crashes that end an execution, the error it ends with (may be empty), then the ids of workers that
+--          are alive: to lose a lease to them is no crash
 -- Returns  {now, earliest lease left or false, {wake …}, parcels, rows}
 -- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
--- Needs    outbox, ending
+-- Needs    outbox, ending, crashing
 
+local limit, most, error = ARGV[1], ARGV[2], ARGV[3]
 local alive = {}
-for i = 2, #ARGV do
+for i = 4, #ARGV do
   alive[ARGV[i]] = true
 end
 
-local function count_crash(r)
-  if not alive[r.worker] then
-    r.crashes = call('HINCRBY', key('x', r.id), 'crashes', 1)
-  end
-  return r.crashes >= LIMITS.crashes
-end
-
 local wakes = {}
-for _, id in ipairs(due_in(LEASES, ARGV[1])) do
+for _, id in ipairs(due_in(LEASES, limit)) do
   local r = load(id)
   if not r or r.nonce == '' then
     call('ZREM', LEASES, id)
-  elseif count_crash(r) then
-    finish(r, 'poison', 'poisoned')
   else
-    set_status(r, after(r.status, 'reap'))
-    disown(r)
-    wakes[#wakes + 1] = make_ready(r)
+    wakes[#wakes + 1] = crash(r, 'reap', not alive[r.worker], most, error) or nil
   end
 end
 return { now, earliest(LEASES), wakes, parcels, rows }

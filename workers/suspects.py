@@ -1,0 +1,36 @@
+"""Executions that may be killing their workers: a process runs one of them at a time.
+
+When a process dies, everything that ran in it has lost a worker, and nobody can tell whose doing it was. So whoever lost
+two in a row is a suspect; suspects never share a process, and each gets on or goes down without the others. What is
+harmless records an entry and is no suspect any more.
+"""
+
+from __future__ import annotations
+
+from runner.records import Execution
+
+#: So many workers lost in a row make a suspect: one can be chance.
+SUSPECT = 2
+#: Why a suspect was passed over.
+ALONE = f"it lost {SUSPECT} workers in a row or more, and may not share a process with another one that did"
+
+
+class Suspects:
+    """At most one is here; for a moment twice, when its lease was lost and taken again."""
+
+    def __init__(self) -> None:
+        self._here: list[str] = []  # its id, for each of its turns
+
+    def admit(self, execution: Execution) -> bool:
+        """False for a suspect while another one is here."""
+        if execution.crashes < SUSPECT:
+            return True
+        if any(id != execution.id for id in self._here):
+            return False
+        self._here.append(execution.id)
+        return True
+
+    def leave(self, execution: Execution) -> None:
+        """A turn of it is over."""
+        if execution.id in self._here:
+            self._here.remove(execution.id)
