@@ -1,67 +1,97 @@
-"""Leaving in good order: each phase has its share of the grace, and no phase can take more."""
+"""Leaving in good order: a table of phases, each with its share of the grace, and no phase can take more."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runner.log import Logger
-from runner.workers.intake import Intake
-from runner.workers.slots import Slots
-from runner.workers.subscriptions import Subscriptions
-from runner.workers.turns import Turns
 
 log = Logger("runner.worker")
 
-#: The last part of the grace is for handing back what has not ended: this share, and at most this long.
-_HAND_BACK_SHARE, _HAND_BACK_S = 0.2, 5.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """``share`` of the grace, and at most ``most_s`` seconds; ``FINISH`` has what the others leave."""
+
+    name: str
+    share: float
+    most_s: float
+
+
+#: Running steps may end: the one phase that is worth waiting for.
+FINISH = "finish"
+#: In this order. Together the others take 8.5 s at most, and 60 % of a short grace.
+PHASES = (
+    Phase(name="intake", share=0.05, most_s=1.0),  # no more deliveries are asked for
+    Phase(name=FINISH, share=0.0, most_s=0.0),
+    Phase(name="hand back", share=0.3, most_s=4.0),  # what still runs is cut off, and released for others
+    Phase(name="parcels", share=0.05, most_s=1.0),  # what commits have put into the outbox goes its way
+    Phase(name="consumers", share=0.05, most_s=0.5),  # deliveries that were not settled go back
+    Phase(name="farewell", share=0.1, most_s=1.0),  # no more leases are renewed, the store forgets the worker
+    Phase(name="observers", share=0.05, most_s=1.0),  # who was told of something is through with it
+)
+#: A phase has this long also when there is no grace at all.
+LEAST_S = 0.1
+
+#: What a phase does, and what it left undone (counted for the log; nothing when all is zero).
+Act = Callable[[], Awaitable[object]]
+Left = Callable[[], Mapping[str, int]]
+
+
+def budgets(grace_s: float) -> Mapping[str, float]:
+    """Seconds for each phase: together the grace, whatever it is."""
+    others = {phase.name: min(phase.most_s, phase.share * grace_s) for phase in PHASES if phase.name != FINISH}
+    all = {**others, FINISH: grace_s - sum(others.values())}
+    return {name: max(seconds, LEAST_S) for name, seconds in all.items()}
 
 
 class Drain:
-    """Intake off; turns end or stop at their next step; what is left is cut off and handed back.
+    """``run`` goes through the phases. ``hurry`` ends the wait for steps."""
 
-    ``aborting`` is called when something has to be cut off.
-    """
-
-    def __init__(self, grace_s: float, aborting: Callable[[], None] = lambda: None) -> None:
-        self._hand_back_s = min(_HAND_BACK_S, grace_s * _HAND_BACK_SHARE)
-        self._finish_s = grace_s - self._hand_back_s
-        self._hurry = asyncio.Event()
-        self._aborting = aborting
+    def __init__(self, grace_s: float) -> None:
+        self.hurried = asyncio.Event()
+        self._budgets = budgets(grace_s)
+        self._behind: set[asyncio.Future[Any]] = set()  # what ignores that it was cancelled
 
     def hurry(self) -> None:
         """Do not wait for steps any more."""
-        self._hurry.set()
+        self.hurried.set()
 
-    async def run(self, intake: Intake, turns: Turns, subscriptions: Subscriptions) -> None:
-        """At most the grace; the bodies that had to be cut off have been handed back by then, or their lease runs out."""
-        intake.leave()
-        consumer = intake.consumer
-        if consumer is not None:
-            await _bounded(consumer.pause(), self._hand_back_s)
-        turns.drain()
-        await asyncio.gather(self._finish(intake.slots), subscriptions.drain(self._finish_s, self._hurry))
-        if turns.bodies or subscriptions.busy:
-            log.warning("worker.cutting_off", turns=len(turns.bodies), handlers=subscriptions.busy)
-            self._aborting()
-        for body in list(turns.bodies):
-            body.cancel()
-        await _bounded(asyncio.gather(intake.slots.idle(), subscriptions.stop()), self._hand_back_s)
-        if consumer is not None:
-            await _bounded(consumer.stop(), self._hand_back_s)
+    async def run(self, acts: Mapping[str, Act], left: Left) -> None:
+        """Within the grace, whatever hangs: a phase that is over its budget is cancelled, and left behind where it stands."""
+        for phase in PHASES:
+            began = asyncio.get_running_loop().time()
+            done = await self._within(self._budgets[phase.name], phase.name, acts[phase.name])
+            took_s = round(asyncio.get_running_loop().time() - began, 3)
+            say = log.info if done else log.warning
+            budget_s = round(self._budgets[phase.name], 3)
+            event = "worker.drain_phase" if done else "worker.drain_phase_over_budget"
+            say(event, phase=phase.name, budget_s=budget_s, took_s=took_s, **left())
 
-    async def _finish(self, slots: Slots) -> None:
-        """Until every turn has ended, the time is up, or somebody is in a hurry."""
-        waits = [asyncio.ensure_future(slots.idle()), asyncio.ensure_future(self._hurry.wait())]
-        await asyncio.wait(waits, timeout=self._finish_s, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+    async def _within(self, seconds: float, name: str, act: Act) -> bool:
+        work = asyncio.ensure_future(_shielded(name, act))
+        waits = {work}
+        if name == FINISH:
+            waits.add(asyncio.ensure_future(_until(self.hurried)))
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            if not one.done():
+                one.cancel()
+                self._behind.add(one)  # the event loop holds it weakly
+                one.add_done_callback(self._behind.discard)
+        return work.done() and not work.cancelled()
 
 
-async def _bounded(work: Any, seconds: float) -> None:
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _shielded(name: str, act: Act) -> None:
+    """What one phase stumbles over must not keep the next ones from being gone through."""
     try:
-        async with asyncio.timeout(max(seconds, 0.1)):
-            await work
-    except TimeoutError:
-        log.warning("worker.drain_phase_over_budget", seconds=seconds)
+        await act()
+    except Exception as error:  # noqa: BLE001 - whatever it is, we are leaving
+        log.warning("worker.drain_phase_failed", phase=name, error=f"{type(error).__name__}: {error}")

@@ -40,6 +40,16 @@ class Intake:
         """Begin with no delivery any more: it goes back as soon as the consumer stops, for somebody else to take."""
         self._leaving = True
 
+    async def pause(self) -> None:
+        """Ask for no more deliveries."""
+        if self.consumer is not None:
+            await self.consumer.pause()
+
+    async def stop(self) -> None:
+        """What was not settled goes back. Safe without a start."""
+        if self.consumer is not None:
+            await self.consumer.stop()
+
     @property
     def consuming(self) -> bool:
         """The broker hands us deliveries, or we take none because all slots are taken."""
@@ -74,9 +84,9 @@ class Intake:
         """No slot came free: take no more deliveries until one does."""
         if self.consumer is not None and not self._paused:
             self._paused = True
-            self._spawn(self._pause(self.consumer))
+            self._spawn(self._until_free(self.consumer))
 
-    async def _pause(self, consumer: Consumer) -> None:
+    async def _until_free(self, consumer: Consumer) -> None:
         await consumer.pause()
         await self.slots.free()
         self._paused = False

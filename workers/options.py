@@ -15,6 +15,7 @@ class WorkerOptions:
 
     ``in_place_s``: a turn stays for a retry that is at most this far away, instead of suspending and being woken again.
     ``max_crashes``: an execution whose turns broke, or that lost its worker, so often in a row is given up.
+    ``stall_s``: a process whose event loop is blocked for so long ends itself (with ``watch_loop``).
     """
 
     queues: tuple[str, ...] = ("default",)
@@ -24,6 +25,7 @@ class WorkerOptions:
     grace_s: float = 30.0
     threads: int = 32
     max_crashes: int = MAX_CRASHES
+    stall_s: float = 10.0
     build: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     watch_loop: bool = True

@@ -92,6 +92,16 @@ class Turns:
         for turn in list(self.running.values()):
             turn.drain()
 
+    def cut_off(self) -> None:
+        """End them where they stand; what was under way is handed back."""
+        for body in list(self.bodies):
+            body.cancel()
+
+    async def sent(self) -> None:
+        """What commits have caused is on its way no more. (Or the scheduler sends it, after its grace.)"""
+        if self.sending:
+            await asyncio.wait(self.sending)
+
     # -- from a delivery to a turn ----------------------------------------------------------------
 
     async def take(self, delivery: Delivery) -> None:

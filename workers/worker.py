@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
 
 from runner.app import App
 from runner.broker import Broker
 from runner.clock import Ticks, boot_ms
-from runner.errors import StoreUnavailable
 from runner.events import Aborting, Drained, Draining, Ready
 from runner.log import Logger
 from runner.payload_codec import Sealing
@@ -17,7 +17,7 @@ from runner.records import WorkerInfo
 from runner.store import Store, Subscription
 from runner.store.sealed import sealed
 from runner.transactions import Renewed
-from runner.workers.drain import Drain
+from runner.workers.drain import Act, Drain
 from runner.workers.intake import Intake
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
@@ -27,9 +27,6 @@ from runner.workers.subscriptions import Subscriptions
 from runner.workers.turns import Turns
 
 log = Logger("runner.worker")
-
-#: What is still to be told when a worker leaves, to others and to observers, may take this long each.
-LAST_WORDS_S = 1.0
 
 
 class Worker:
@@ -56,7 +53,7 @@ class Worker:
         self._hooks = app.hooks
         self._subscriptions = Subscriptions(app.subscriptions(), broker, Sealing(app.payload_codec))
         self._steps = steps or StepRunner(options.threads)
-        self._watch = LoopWatch()
+        self._watch = LoopWatch(stall_ms=round(options.stall_s * 1000))
         self._turns = Turns(app, store, broker, options, steps=self._steps, ticks=ticks)
         self._intake = Intake(options, broker, self._turns.take)
         self._drain: Drain | None = None
@@ -71,8 +68,7 @@ class Worker:
             # A thread that went on would keep saying that this worker lives, or end the process for its loop.
             self._watch.stop()
             await asyncio.to_thread(self._keeper.stop)
-            if self._intake.consumer is not None:
-                await self._intake.consumer.stop()
+            await self._intake.stop()
             raise
         self._hooks.tell(Ready(worker=options.id))
         log.info("worker.ready", worker=options.id, queues=list(options.queues), concurrency=options.concurrency)
@@ -150,20 +146,39 @@ class Worker:
         """Leave: no new deliveries, steps under way may end, the rest is handed back. At most ``grace_s``. Idempotent."""
         if self._drain is not None:
             return
-        self._drain = Drain(self.options.grace_s, lambda: self._hooks.tell(Aborting(worker=self.options.id)))
+        self._drain = Drain(self.options.grace_s)
         self._hooks.tell(Draining(worker=self.options.id))
         log.info("worker.draining", worker=self.options.id, turns=self.busy)
-        await self._drain.run(self._intake, self._turns, self._subscriptions)
-        if self._turns.sending:  # or the scheduler does it, after its grace
-            await asyncio.wait(self._turns.sending, timeout=LAST_WORDS_S)
-        self._pokes.cancel()
-        await asyncio.to_thread(self._keeper.stop)
-        await self._farewell()
-        self._steps.close()
-        self._watch.stop()
-        self._hooks.tell(Drained(worker=self.options.id))
-        await self._hooks.settle(LAST_WORDS_S)
+        self._intake.leave()
+        await self._drain.run(self._phases(self._drain), self._left)
         log.info("worker.drained", worker=self.options.id)
+
+    def _phases(self, drain: Drain) -> Mapping[str, Act]:
+        return {
+            "intake": self._intake.pause,
+            "finish": partial(self._finish, drain),
+            "hand back": self._cut_off,
+            "parcels": self._turns.sent,
+            "consumers": self._intake.stop,
+            "farewell": self._farewell,
+            "observers": self._last_words,
+        }
+
+    def _left(self) -> Mapping[str, int]:
+        """What is still to be done, for the log."""
+        return {"turns": self.busy, "handlers": self._subscriptions.busy, "parcels": len(self._turns.sending)}
+
+    async def _finish(self, drain: Drain) -> None:
+        """Steps under way may end; what the code does next is left to others."""
+        self._turns.drain()
+        await asyncio.gather(self._intake.slots.idle(), self._subscriptions.drain(self.options.grace_s, drain.hurried))
+
+    async def _cut_off(self) -> None:
+        if self._turns.bodies or self._subscriptions.busy:
+            log.warning("worker.cutting_off", turns=len(self._turns.bodies), handlers=self._subscriptions.busy)
+            self._hooks.tell(Aborting(worker=self.options.id))
+        self._turns.cut_off()
+        await asyncio.gather(self._intake.slots.idle(), self._subscriptions.stop())
 
     def hurry(self) -> None:
         """While draining: hand back what runs, now."""
@@ -171,7 +186,13 @@ class Worker:
             self._drain.hurry()
 
     async def _farewell(self) -> None:
-        try:
-            await self._store.farewell(self.options.id)
-        except StoreUnavailable as error:  # its heartbeat runs out by itself
-            log.warning("worker.farewell_failed", error=str(error))
+        """Or its heartbeat runs out by itself."""
+        self._pokes.cancel()
+        await asyncio.to_thread(self._keeper.stop)
+        await self._store.farewell(self.options.id)
+
+    async def _last_words(self) -> None:
+        self._steps.close()
+        self._watch.stop()
+        self._hooks.tell(Drained(worker=self.options.id))
+        await self._hooks.settle(self.options.grace_s)

@@ -90,6 +90,13 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Give an execution up that lost so many workers in a row (the same for workers and schedulers).",
 )
 @option(
+    "--stall",
+    type=_POSITIVE,
+    default=10.0,
+    show_default=True,
+    help="Seconds for which code may block the event loop; then the process prints all stacks and ends.",
+)
+@option(
     "--build",
     variable="RUNNER_BUILD",
     default="",
@@ -118,6 +125,7 @@ def worker(
     lease: float,
     grace: float,
     max_crashes: int,
+    stall: float,
     build: str,
     max_executions: int | None,
     in_pool: bool,
@@ -141,6 +149,7 @@ def worker(
         grace_s=grace,
         threads=threads,
         max_crashes=max_crashes,
+        stall_s=stall,
         build=build,
     )
     backends = open_store(store_url, namespace=loaded.name), open_broker(broker_url, namespace=loaded.name)

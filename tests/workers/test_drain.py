@@ -1,0 +1,92 @@
+"""Leaving in phases: each is bounded, whatever hangs in it, and no phase keeps the next ones from their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from runner.workers.drain import FINISH, LEAST_S, PHASES, Act, Drain, budgets
+
+NAMES = [phase.name for phase in PHASES]
+
+
+def nothing_left() -> Mapping[str, int]:
+    return {"turns": 0}
+
+
+async def nothing() -> None: ...
+
+
+@pytest.mark.parametrize("grace_s", [2.0, 5.0, 10.0, 30.0, 300.0])
+def test_the_phases_together_take_the_grace_and_steps_most_of_it(grace_s: float) -> None:
+    all = budgets(grace_s)
+    assert list(all) and set(all) == set(NAMES)
+    assert sum(all.values()) == pytest.approx(grace_s)
+    assert all[FINISH] >= 0.4 * grace_s
+    assert all[FINISH] >= grace_s - 8.5
+
+
+def test_without_a_grace_each_phase_has_a_moment() -> None:
+    assert set(budgets(0).values()) == {LEAST_S}
+
+
+@pytest.mark.parametrize("hanging", NAMES)
+async def test_a_phase_that_hangs_and_ignores_it_keeps_no_other_from_its_turn(hanging: str) -> None:
+    gone: list[str] = []
+    let_go = asyncio.Event()
+
+    async def hang() -> None:
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    def act(name: str) -> Act:
+        async def one() -> None:
+            gone.append(name)
+            if name == hanging:
+                await hang()
+
+        return one
+
+    with capture_logs() as logs:
+        async with asyncio.timeout(30):
+            await Drain(0.5).run({name: act(name) for name in NAMES}, nothing_left)
+    assert gone == NAMES
+    over = [log["phase"] for log in logs if log["event"] == "worker.drain_phase_over_budget"]
+    assert over == [hanging]
+    assert [log["phase"] for log in logs if "phase" in log] == NAMES
+    let_go.set()
+
+
+async def test_a_phase_that_fails_is_said_and_passed() -> None:
+    async def fails() -> None:
+        raise RuntimeError("the store is closed")
+
+    with capture_logs() as logs:
+        await Drain(10).run(dict.fromkeys(NAMES, fails), nothing_left)
+    failed: list[Any] = [log["phase"] for log in logs if log["event"] == "worker.drain_phase_failed"]
+    assert failed == NAMES
+
+
+async def test_a_hurry_ends_the_wait_for_steps_and_nothing_else() -> None:
+    drain = Drain(3600)
+    handed_back = asyncio.Event()
+
+    async def never() -> None:
+        drain.hurry()
+        await asyncio.Event().wait()
+
+    async def hand_back() -> None:
+        handed_back.set()
+
+    acts: dict[str, Act] = dict.fromkeys(NAMES, nothing)
+    acts |= {FINISH: never, "hand back": hand_back}
+    async with asyncio.timeout(30):
+        await drain.run(acts, nothing_left)
+    assert handed_back.is_set()
