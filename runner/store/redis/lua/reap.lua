@@ -4,7 +4,7 @@
 -- ARGV     limit, then the ids of workers that are alive: to lose a lease to them is no crash
 -- Returns  {now, earliest lease left or false, {wake …}, parcels, rows}
 -- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
--- Needs    outbox, ending
+-- Needs    outbox, kin, ending
 
 local alive = {}
 for i = 2, #ARGV do
