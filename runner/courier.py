@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.broker import Broker
@@ -51,6 +51,10 @@ class Brought:
 
 class _StillAway(BrokerUnavailable):
     """Not asked again: of a thousand events one has found it out, and said so."""
+
+
+class _NotYet(InfrastructureError):
+    """What has to come first is on its way."""
 
 
 Applied = tuple[Parcel, Brought]
@@ -137,10 +141,10 @@ class Courier:
         match outgoing.kind:
             case "ended" if outgoing.target.startswith("@"):
                 return await self._stir(outgoing.target.removeprefix("@"))
-            case "signal" | "cancel" | "ended":
+            case "signal" | "cancel" | "ended" | "reopened":
                 return await self._deliver(_delivery(outgoing))
             case "follow":
-                return Brought(parcels=await self._store.follow(Follow.unpack(outgoing.payload)))
+                return await self._follow(Follow.unpack(outgoing.payload))
             case "emit":
                 return await self._emit(Emission.unpack(outgoing.payload))
             case kind:
@@ -148,6 +152,20 @@ class Courier:
 
     async def _deliver(self, deliver: Deliver) -> Brought:
         return _brought(await self._store.deliver(deliver))
+
+    async def _follow(self, follow: Follow) -> Brought:
+        """A follow may overtake the start of the waiter's own child, which an older run put into the outbox.
+
+        So what is not there is looked for among the children whose end the waiter has not heard of. One that was
+        started, has ended and was purged is not among them for ever: its notice takes it off. Raises _NotYet.
+        """
+        parcels = await self._store.follow(replace(follow, expected=True))
+        if parcels is None:
+            children = await self._store.children(follow.waiter)
+            if any(child.execution_id == follow.target and not child.ended for child in children):
+                raise _NotYet(f"child {follow.target!r} of {follow.waiter!r} is still to be started")
+            parcels = await self._store.follow(follow)
+        return Brought(parcels=parcels or ())
 
     async def _stir(self, schedule: str) -> Brought:
         """An execution of it has ended: a tick may wait for that."""
@@ -231,7 +249,7 @@ def _conflict(start: Start, outgoing: Outgoing) -> Deliver:
 def _log_refused(parcel: Parcel, error: Exception) -> None:
     outgoing = parcel.outgoing
     known = {"kind": outgoing.kind, "target": outgoing.target, "request": outgoing.request, "error": _words(error)}
-    if isinstance(error, _StillAway):
+    if isinstance(error, _StillAway | _NotYet):
         log.debug("outbox.refused", **known)
     elif isinstance(error, InfrastructureError):
         log.warning("outbox.refused", **known)

@@ -50,6 +50,7 @@ class Start:
     retention_ms: int = 7 * 24 * 3600 * 1000
     parent: str = ""  # who hears of its end, and in which run; "@<id>": a schedule
     parent_run: int = 0
+    parent_close: str = ""  # of a child: "cancel" or "abandon" at its parent's end
     seed: str = ""  # of a fork, what its origin's run derived from …
     run_at: int | None = None  # … and when that began
     attributes: tuple[tuple[str, str], ...] = ()  # name and JSON text, sorted by name
@@ -169,13 +170,13 @@ class Outgoing:
 
     ``start``: payload is a packed Start. ``signal``, ``cancel``, ``ended``: an item for the target's inbox (a cancel leaves
     a tombstone where the target has not been started yet; ``run``: only for this run of the
-    target, 0 for any). ``follow``: payload is a packed Follow. ``emit``: target is the event's name, payload what the
-    broker is to carry.
+    target, 0 for any). ``follow``: payload is a packed Follow. ``reopened``: an operator has opened the target's child
+    ``name`` again. ``emit``: target is the event's name, payload what the broker is to carry.
     """
 
     target: str
     request: str
-    kind: str  # start | signal | cancel | ended | follow | emit
+    kind: str  # start | signal | cancel | ended | reopened | follow | emit
     name: str = ""
     payload: bytes = b""
     run: int = 0
@@ -190,6 +191,7 @@ class Follow:
     run: int
     workflow: str
     request: str = ""  # what tells one answer from another that the same waiter was given of the same target
+    expected: bool = False  # not to be answered while the target is not there: see ``Store.follow``
 
     def pack(self) -> bytes:
         return bytes(msgpack.packb((self.target, self.waiter, self.run, self.workflow, self.request)))
@@ -259,7 +261,7 @@ class Deliver:
 
     id: str
     request: str
-    kind: str  # signal | cancel | ended
+    kind: str  # signal | cancel | ended | reopened
     name: str
     payload: bytes
     run: int = 0

@@ -116,7 +116,13 @@ def _decision(entry: str, where: Place, parent: Parent, start: ChildStart) -> De
     )
     if made.id == parent.execution_id:
         raise UsageError(f"ctx.start_child({start.id!r}): with this idempotency_key {made.id!r} would be its own child")
-    made = replace(made, request=f"child:{child_id(parent, entry)}", parent=parent.execution_id, parent_run=parent.run)
+    made = replace(
+        made,
+        request=f"child:{child_id(parent, entry)}",
+        parent=parent.execution_id,
+        parent_run=parent.run,
+        parent_close=start.parent_close,
+    )
     outgoing = Outgoing(target=made.id, request=made.request, kind="start", payload=made.pack())
     return Decision(
         id=start.id,

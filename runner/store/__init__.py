@@ -208,17 +208,20 @@ class Store(Crashes, Protocol):
         retention (7 days) and answered DELIVERED. An ``ended`` notice marks the child it is about as ended, also
         when it comes for another ``run`` than the present one, and is then dropped (TERMINAL). Its request counts once
         for each ``run``: the next run, which finds none of the notices of the one before, can hear of the same end again.
+        ``reopened`` goes into no inbox: the child ``name`` is known to go on, and ends with this execution again; when
+        this one has ended since, it is cancelled here. What came late and tells of an older state of a child is passed by.
         A signal is refused with Overloaded when the store is full, a cancel and a notice never.
         """
         ...
 
-    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...] | None:
         """Have the end of ``target`` told to ``waiter``: an ``ended`` notice in its inbox, through the outbox.
 
         At once, and as a parcel in the answer, when the target has ended, is unknown (status ``unknown``) or is of another
         workflow (``mismatch``). These carry the request ``ended:<target>:<openings>`` too (0 for an unknown one; a
         mismatch ``mismatch:<target>:<workflow>``), each with ``:<request>`` behind it where the follow has one, so that
         each of several waits gets its answer. Idempotent. A purge of the target forgets its followers.
+        None, and nothing is written, for an unknown target that is ``expected``: ask again.
         """
         ...
 
@@ -230,7 +233,7 @@ class Store(Crashes, Protocol):
 
         * RETRY: of failed only. Reopened: pending and ready, openings + 1, attempt 1, crashes 0, without the entries
           ``drop``, error, cause and ``escaped`` cleared, its retention taken back, a fresh deadline when it has a
-          timeout. Followers and the parent stay: they are told of the next end too.
+          timeout. Followers and the parent stay: they are told of the next end too. The parent is told ``reopened``.
         * ROLLBACK: of failed, compensation_failed and cancelled, while ``outstanding`` > 0. Reopened alike,
           with ``rollback`` set and no deadline.
         * RECORD: of anything but completed, cancelled and compensation_failed. ``entry`` replaces the one of its id,

@@ -99,7 +99,7 @@ class SealedStore:
             return self._told(replace(committed, news=tuple(self._item(one) for one in committed.news)))
 
     async def deliver(self, deliver: Deliver) -> Delivered:
-        if deliver.kind != "ended":  # a notice comes from a store: what is to be sealed in it is
+        if deliver.kind in ("signal", "cancel"):  # others come from a store: what is to be sealed in them is
             deliver = replace(deliver, payload=self._sealing.seal(deliver.payload))
         return self._told(await self._store.deliver(deliver))
 
@@ -153,7 +153,7 @@ class SealedStore:
     async def pass_over(self, id: str, reason: str) -> None:
         await self._store.pass_over(id, reason)
 
-    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...] | None:
         return await self._store.follow(follow)
 
     async def due(self, partition: int, limit: int) -> Woken:

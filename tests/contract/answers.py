@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runner.errors import StoreConflict
@@ -12,6 +13,7 @@ from runner.transactions import (
     Committed,
     Delivered,
     Operated,
+    Outgoing,
     Parcel,
     Started,
     Wake,
@@ -26,7 +28,15 @@ def wake(wake: Wake | None) -> Any:
 
 def told(parcels: Sequence[Parcel], rows: Sequence[AuditEntry]) -> Any:
     lines = [(row.execution_id, *line(row)) for row in rows]
-    return sorted((parcel.outgoing for parcel in parcels), key=repr), sorted(lines, key=repr)
+    return sorted((timeless(parcel.outgoing) for parcel in parcels), key=repr), sorted(lines, key=repr)
+
+
+def timeless(going: Outgoing) -> Outgoing:
+    """What says when an execution was opened again says it to the millisecond."""
+    if going.kind != "reopened":
+        return going
+    openings, _, run, policy = going.payload.decode().split(" ")
+    return replace(going, payload=f"{openings}  {run} {policy}".encode())
 
 
 def line(row: AuditEntry) -> Any:

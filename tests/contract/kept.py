@@ -74,7 +74,7 @@ class Kept:
     waits: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     inbox: list[tuple[str, str, bytes]] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)  # with the wake each caused
-    children: dict[str, tuple[str, int, bool]] = field(default_factory=dict)  # policy, run, whether it has ended
+    children: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # policy, run, phase: odd when it has ended
     followers: set[tuple[str, int]] = field(default_factory=set)
     attributes: dict[str, str] = field(default_factory=dict)
     trail: list[Any] = field(default_factory=list)
@@ -164,7 +164,7 @@ class Kept:
         if asked.entries:
             self.crashes = self.passes = 0
         for child, policy in asked.children:
-            self.children[child] = (policy, self.run, self.children.get(child, ("", 0, False))[2])
+            self.children[child] = (policy, self.run, self.children.get(child, ("", 0, 0))[2])
         self.attributes |= dict(asked.attributes)
         self.outstanding = asked.outstanding
         self.lease = moment(asked.lease_ms)
@@ -248,15 +248,27 @@ class Kept:
         self.inbox = [self.inbox[place] for place in kept]
         self.run, self.attempt, self.passes, self.outstanding, self.input = self.run + 1, 1, 0, 0, end.input
         self.journal, self.waits = {}, {}
-        self.children = {id: link for id, link in self.children.items() if not link[2]}
+        self.children = {id: link for id, link in self.children.items() if not link[2] % 2}
         self.hand_over()
 
-    def mark_ended(self, child: str) -> None:
+    def mark_ended(self, child: str, openings: int) -> None:
         if child in self.children:
-            policy, run, _ = self.children[child]
-            self.children[child] = (policy, run, True)
-            if run < self.run:
+            policy, run, phase = self.children[child]
+            self.children[child] = (policy, run, max(phase, 2 * openings + 1))
+            if run < self.run and phase <= 2 * openings + 1:
                 del self.children[child]
+
+    def mark_reopened(self, child: str, openings: int, run: int, policy: str) -> None:
+        if policy and run < self.run:
+            self.children.setdefault(child, (policy, run, 0))
+        if child in self.children:
+            policy, run, phase = self.children[child]
+            self.children[child] = (policy, run, max(phase, 2 * openings))
+
+    def cancels(self, child: str) -> bool:
+        """Its end is to be this child's end."""
+        policy, _, phase = self.children.get(child, ("", 0, 0))
+        return policy == "cancel" and phase % 2 == 0
 
     # -- ends ---------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ def a_start(
     retention_ms: int = 3_600_000,
     parent: str = "",
     parent_run: int = 0,
+    parent_close: str = "",
     seed: str = "",
     attributes: tuple[tuple[str, str], ...] = (),
     audit: int = 1_000,
@@ -72,6 +73,7 @@ def a_start(
         retention_ms=retention_ms,
         parent=parent,
         parent_run=parent_run,
+        parent_close=parent_close,
         seed=seed,
         attributes=attributes,
         audit=audit,
@@ -297,7 +299,7 @@ async def carry(store: Store, parcels: Iterable[Parcel]) -> list[Parcel]:
         if going.kind == "start":
             more += (await start(store, Start.unpack(going.payload))).parcels
         elif going.kind == "follow":
-            more += await store.follow(Follow.unpack(going.payload))
+            more += await store.follow(Follow.unpack(going.payload)) or ()
         else:
             more += (await store.deliver(delivery(going))).parcels
         await store.relayed(parcel.partition, [parcel.place])

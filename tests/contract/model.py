@@ -13,6 +13,7 @@ from typing import Any
 from runner.records import Notice
 from runner.store.crashes import MAX_CRASHES
 from runner.transactions import (
+    Action,
     Commit,
     Deliver,
     Follow,
@@ -96,16 +97,26 @@ class Model:
             if asked.tombstone:
                 self.tombstones.setdefault(asked.id, asked)
             return "delivered" if asked.tombstone else "unknown", None
+        if asked.kind == "reopened":
+            return self.reopened(kept, asked), None
         if once(asked) in kept.requests:
             woke = kept.requests[once(asked)]
             return "delivered", kept.wake() if woke == kept.seq and kept.ready else None
         if not asked.request.startswith("mismatch:"):
-            kept.mark_ended(asked.name)
+            kept.mark_ended(asked.name, openings_told(asked))
         if kept.over or asked.run not in (0, kept.run):
             return "terminal", None
         if asked.kind == "cancel" and kept.cancelled:
             return "delivered", None
         return "delivered", self.receive(kept, asked)
+
+    def reopened(self, kept: Kept, asked: Deliver) -> str:
+        """Which was first, the reopening or the parent's end, is a matter of moments: the store's word is taken for it."""
+        openings, _, run, policy = asked.payload.decode().split(" ")
+        kept.mark_reopened(asked.name, int(openings), int(run), policy)
+        if kept.over and asked.tombstone and kept.cancels(asked.name):
+            self.post(cancelled(kept, asked.name))
+        return "terminal" if kept.over else "delivered"
 
     def receive(self, kept: Kept, asked: Deliver) -> Any:
         note: tuple[str, dict[str, Any]] = ("delivered", {"kind": asked.kind, "name": asked.name})
@@ -148,18 +159,16 @@ class Model:
     def tell(self, kept: Kept) -> None:
         for waiter, run in kept.followers:
             self.post(ended(waiter, run, kept.notice(), kept.openings))
-        id = kept.asked.id
-        for child, (policy, _, over) in kept.children.items():
-            if policy == "cancel" and not over:
-                request = f"cancel:{id}:{kept.openings}"
-                self.post(Outgoing(target=child, request=request, kind="cancel", name=f"its parent {id} has ended"))
+        for child in kept.children:
+            if kept.cancels(child):
+                self.post(cancelled(kept, child))
 
     def children(self, id: str) -> Any:
         kept = self.executions.get(id)
         return (
             []
             if kept is None
-            else [(child, policy, over) for child, (policy, _, over) in sorted(kept.children.items())]
+            else [(child, policy, phase % 2 == 1) for child, (policy, _, phase) in sorted(kept.children.items())]
         )
 
     # -- turns ------------------------------------------------------------------------------------
@@ -277,6 +286,8 @@ class Model:
         note = ("operator", {"action": asked.action.value, "actor": asked.actor})
         with self.remembered(kept, asked.request) as wake, self.change(kept, note):
             kept.suffer(asked)
+            if asked.action in (Action.RETRY, Action.ROLLBACK) and kept.asked.parent:
+                self.post(reopening(kept))
         return "done", kept.status, wake[0] if wake else None, self.told()
 
     # -- time -------------------------------------------------------------------------------------
@@ -346,6 +357,29 @@ class Model:
 
 def once(asked: Deliver) -> str:
     return f"{asked.request} {asked.run}" if asked.kind == "ended" else asked.request
+
+
+def openings_told(asked: Deliver) -> int:
+    return int(asked.request.split(":")[2]) if asked.request.startswith("ended:") else 0
+
+
+def cancelled(kept: Kept, child: str) -> Outgoing:
+    id = kept.asked.id
+    return Outgoing(
+        target=child, request=f"cancel:{id}:{kept.openings}", kind="cancel", name=f"its parent {id} has ended"
+    )
+
+
+def reopening(kept: Kept) -> Outgoing:
+    """Without its time."""
+    id, about = kept.asked.id, f"{kept.openings}  {kept.asked.parent_run} {kept.asked.parent_close}"
+    return Outgoing(
+        target=kept.asked.parent,
+        request=f"reopened:{id}:{kept.openings}",
+        kind="reopened",
+        name=id,
+        payload=about.encode(),
+    )
 
 
 def ended(waiter: str, run: int, notice: Notice, opening: int, request: str = "") -> Outgoing:

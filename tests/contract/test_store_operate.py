@@ -194,7 +194,8 @@ async def test_each_opening_tells_its_end(store: Store) -> None:
     await start(store, a_start(parent="p-1", parent_run=1))
     turn = await claim(store)
     await turn.commit(children=[("c-1", "cancel")], end=Fail(error=b"e"))
-    assert (await operate(store, Action.RETRY)).parcels == ()
+    (word,) = (await operate(store, Action.RETRY)).parcels
+    assert (word.outgoing.target, word.outgoing.kind, word.outgoing.name) == ("p-1", "reopened", "e-1")
     turn = await claim(store)
     ended = await store.subscribe("ended/e-1")
     answer = await turn.commit(end=Complete(result=b"r"))

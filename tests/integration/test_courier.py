@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from runner.records import Notice, Status
 from runner.store import Store
 from runner.store.factory import open_store
 from runner.transactions import Complete, Deliver, Delivered, Follow, Outgoing, Parcel, Start, Started, Suspend
-from tests.contract.kit import a_start, begin, part, record, start
+from tests.contract.kit import a_notice, a_start, begin, claim, part, record, start
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -309,6 +310,31 @@ async def test_what_a_parcel_leads_to_is_sent_as_well(store: Store, post: Post) 
     assert await inbox(store, "e-1") == [("ended", "done")]
     assert "e-1" in post.hints()
     assert await outbox(store, "done") == await outbox(store) == []
+
+
+async def test_a_follow_that_overtakes_the_start_of_its_own_child_waits_for_it(store: Store, post: Post) -> None:
+    """An older run has sent the start; unless the child is known to have ended, what is not there yet is to come."""
+    parent = await begin(store)
+    asked = Follow(target="c-1", waiter="e-1", run=1, workflow="child", request="f")
+    follow = Outgoing(target="c-1", request="f", kind="follow", payload=asked.pack())
+    committed = await parent.commit(outgoing=[a_child("c-1"), follow], children=[("c-1", "abandon")])
+    begun, asking = committed.parcels
+    courier = Courier(store, post.broker)
+
+    assert await courier.send([asking]) == 1
+    assert await inbox(store, "e-1") == []
+    assert await outbox(store) == [begun, asking]
+    assert await courier.send([begun]) == await courier.send([asking]) == 0
+    assert await outbox(store) == []
+    turn = await claim(store, "c-1")
+    assert await courier.send((await turn.commit(end=Complete(result=b"42"))).parcels) == 0
+    assert await inbox(store, "e-1") == [("ended", "c-1")]
+
+    gone = Outgoing(target="c-1", request="g", kind="follow", payload=replace(asked, target="gone", request="g").pack())
+    await parent.commit(children=[("gone", "abandon")])
+    await store.deliver(a_notice("gone"))
+    assert await courier.send(await put(store, gone, id="e-3")) == 0, "it has ended, and was purged since"
+    assert await inbox(store, "e-1") == [("ended", "c-1"), ("ended", "gone"), ("ended", "gone")]
 
 
 async def test_a_cancel_that_overtakes_its_start_ends_the_child_where_it_begins(store: Store, post: Post) -> None:

@@ -44,6 +44,7 @@ def start_words(start: Start) -> tuple[Word, ...]:
         start.retention_ms,
         start.parent,
         start.parent_run,
+        start.parent_close,
         start.seed,
         _or_empty(start.run_at),
         start.audit,

@@ -63,6 +63,7 @@ class Scripts:
     relay: Script
     release: Script
     renew: Script
+    reopened: Script
     rush: Script
     schedules: Script
     signal: Script

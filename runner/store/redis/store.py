@@ -123,10 +123,10 @@ class RedisStore(RedisCrashes):
     async def deliver(self, deliver: Deliver) -> Delivered:
         return decode.delivered(await self._deliver(deliver), self._partition(deliver.id))
 
-    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
-        words = (follow.target, follow.waiter, follow.run, follow.workflow, follow.suffix)
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...] | None:
+        words = (follow.target, follow.waiter, follow.run, follow.workflow, follow.suffix, int(follow.expected))
         reply = await self._pipeline.run(scripts().follow, self._keys.home(follow.target), *words)
-        return decode.parcels(reply, self._partition(follow.target))
+        return None if reply is None else decode.parcels(reply, self._partition(follow.target))
 
     async def operate(self, operate: Operate) -> Operated:
         words = encode.operate_words(operate)
@@ -269,6 +269,8 @@ class RedisStore(RedisCrashes):
             return await self._pipeline.run(scripts().cancel, home, *words, lasting)
         if deliver.kind == "ended":
             return await self._pipeline.run(scripts().notice, home, *words)
+        if deliver.kind == "reopened":
+            return await self._pipeline.run(scripts().reopened, home, deliver.id, deliver.name, deliver.payload)
         try:
             return await self._pipeline.run(scripts().signal, home, *words)
         except Overloaded:

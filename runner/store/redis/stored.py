@@ -1,7 +1,7 @@
 """What is stored, back to records.
 
 What the scripts put before a blob is text: ``<at> <kind> <blob>`` for an inbox item, ``<at> <blob>`` for a heartbeat,
-``<deadline or -> <opened_at> <blob>`` for a wait. A child is ``<policy> <run> <1 when it has ended, else 0>``, an
+``<deadline or -> <opened_at> <blob>`` for a wait. A child is ``<policy> <run> <phase, odd when it has ended>``, an
 attribute a field ``@<name>`` of the record with a JSON text.
 """
 
@@ -161,8 +161,8 @@ def _item(index: int, value: bytes) -> InboxItem:
 
 
 def _child(id: str, value: bytes) -> ChildLink:
-    policy, _, ended = value.split()
-    return ChildLink(execution_id=id, policy=policy.decode(), ended=ended == b"1")
+    policy, _, phase = value.split()
+    return ChildLink(execution_id=id, policy=policy.decode(), ended=int(phase) % 2 == 1)
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:

@@ -60,6 +60,8 @@ def _create(s: Session, asked: Start, partitions: int) -> Row:
 
 def deliver(s: Session, asked: Deliver) -> Delivered:
     """Append to an inbox, once per request."""
+    if asked.kind == "reopened":
+        return kin.take_reopened(s, asked)
     row = s.load(asked.id)
     if row is None:
         return Delivered(reception=_bury(s, asked) if asked.tombstone else Reception.UNKNOWN)

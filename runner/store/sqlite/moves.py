@@ -54,6 +54,7 @@ def created(start: Start, ns: int, partitions: int, now: int) -> Row:
         retention_ms=start.retention_ms,
         parent=start.parent,
         parent_run=start.parent_run,
+        parent_close=start.parent_close,
         seed=start.seed or start.id,
         run_at=start.run_at,
         timeout_ms=start.timeout_ms,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runner.errors import UsageError
 from runner.records import AuditEntry, Entry, Status
-from runner.store.sqlite import interventions, requests, saving, trail
+from runner.store.sqlite import interventions, kin, requests, saving, trail
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
 from runner.transactions import Action, Operate, Operated, Verdict
@@ -49,7 +49,9 @@ def _rewrite(s: Session, row: Row, asked: Operate, entry: Entry | None = None) -
 def _reopen(s: Session, row: Row, asked: Operate) -> Row:
     _rewrite(s, row, asked)
     s.db.execute("UPDATE payload SET error = NULL WHERE x = ?", (row.x,))
-    return interventions.reopened(row, asked.action is Action.ROLLBACK, s.now)
+    again = interventions.reopened(row, asked.action is Action.ROLLBACK, s.now)
+    kin.tell_parent(s, again)
+    return again
 
 
 def _record(s: Session, row: Row, asked: Operate) -> Row:

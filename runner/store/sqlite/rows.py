@@ -36,6 +36,7 @@ class Row(NamedTuple):
     retention_ms: int
     parent: str
     parent_run: int
+    parent_close: str
     seed: str
     timeout_ms: int | None
     audit: int  # how many lines its trail keeps

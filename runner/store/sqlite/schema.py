@@ -33,6 +33,7 @@ CREATE TABLE execution (
     retention_ms INTEGER NOT NULL,
     parent TEXT NOT NULL,
     parent_run INTEGER NOT NULL,
+    parent_close TEXT NOT NULL,
     seed TEXT NOT NULL,
     timeout_ms INTEGER,
     audit INTEGER NOT NULL,
@@ -127,7 +128,7 @@ CREATE TABLE child (
     id TEXT NOT NULL,
     policy TEXT NOT NULL,
     run INTEGER NOT NULL,
-    ended INTEGER NOT NULL,
+    phase INTEGER NOT NULL,
     PRIMARY KEY (x, id)
 ) WITHOUT ROWID;
 

@@ -150,7 +150,7 @@ class SqliteStore(SqliteCrashes):
         do = self._new_work if deliver.kind == "signal" else self._do
         return await do(partial(arrivals.deliver, asked=deliver))
 
-    async def follow(self, follow: Follow) -> tuple[Parcel, ...]:
+    async def follow(self, follow: Follow) -> tuple[Parcel, ...] | None:
         return await self._do(partial(kin.follow, asked=follow, partitions=self.partitions))
 
     async def operate(self, operate: Operate) -> Operated:

@@ -58,6 +58,9 @@ def _applied(state: State, parcel: Parcel, rules: Rules) -> State:
 def apply(state: State, parcel: Parcel, rules: Rules) -> State | None:
     if parcel.kind == "ended":
         return state._replace(parent=parents.deliver(state.parent, parcel, rules))
+    if parcel.kind == "reopened":
+        told, parcels = parents.take_reopened(state.parent, parcel, rules)
+        return posted(state._replace(parent=told), parcels, rules)
     child = state.child(parcel.child)
     match parcel.kind:
         case "start":
@@ -65,7 +68,8 @@ def apply(state: State, parcel: Parcel, rules: Rules) -> State | None:
         case "cancel":
             changed = children.cancel(child, rules, by_parent=True)
         case _:
-            changed = children.follow(child, parcel, rules)
+            expected = parcel.child in parents.unended(state.parent)
+            changed = children.follow(child, parcel, rules, expected=expected)
     return None if changed is None else posted(with_child(state, changed[0]), changed[1], rules)
 
 
@@ -84,5 +88,6 @@ def _said(hand: Hand) -> str:
         "cancel": "the cancel",
         "follow": "the follow",
         "ended": f"the notice ({one.status})",
+        "reopened": "the word of a reopening",
     }
     return f"{words[one.kind]} of child {one.child}, {'applied' if hand.applied else 'not applied'}"

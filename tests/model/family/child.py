@@ -25,6 +25,7 @@ class Child(NamedTuple):
     opening: int = 0
     # What no store keeps, for the properties alone:
     starts: int = 0
+    freed: bool = False  # an operator opened it again after its parent's end
 
     @property
     def terminal(self) -> bool:
@@ -69,10 +70,10 @@ def cancel(child: Child, rules: Rules, *, by_parent: bool) -> Changed:
     return child._replace(status="cancelling", ready=not child.owner), ()
 
 
-def follow(child: Child, asked: Parcel, rules: Rules) -> Changed | None:
-    """None: not yet, the parcel is to come again."""
+def follow(child: Child, asked: Parcel, rules: Rules, *, expected: bool) -> Changed | None:
+    """None: not yet, the parcel is to come again. ``expected``: the waiter has started it, and does not know of its end."""
     if not child.status:
-        if asked.expected and rules.off is not Off.FOLLOW_AFTER_START:
+        if expected and rules.off is not Off.FOLLOW_AFTER_START:
             return None
         return child, () if rules.off is Off.FOLLOW_ANSWERS_UNKNOWN else (answer(asked, "unknown", 0),)
     if child.terminal and rules.off is not Off.FOLLOW_COMPARES:
@@ -103,5 +104,9 @@ def reap(child: Child) -> Child:
     return child._replace(status=status, owner="", ready=True)
 
 
-def revive(child: Child) -> Child:
-    return child._replace(status="pending", ready=True, opening=child.opening + 1)
+def revive(child: Child, rules: Rules, *, after_end: bool) -> Changed:
+    """``after_end``: of its parent."""
+    again = child._replace(status="pending", ready=True, opening=child.opening + 1, freed=after_end)
+    if not rules.variant.own or rules.off is Off.REOPENED_IS_TOLD:
+        return again, ()
+    return again, (Parcel("reopened", child.id, 1, opening=again.opening, after_end=after_end),)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tests.model.family import parent as store
 from tests.model.family.parcels import Parcel
-from tests.model.family.parent import Item, Parent
+from tests.model.family.parent import Bond, Item, Parent
 from tests.model.family.rules import Off, Rules
 
 
@@ -40,7 +40,9 @@ def _started(parent: Parent, rules: Rules) -> tuple[Parent, tuple[Parcel, ...]]:
     if not rules.variant.own:
         return parent._replace(child=1), ()
     child = parent.opening + 1
-    known = parent._replace(child=child, bonds=parent.bonds | {child}, started=parent.started | {child})
+    known = parent._replace(
+        child=child, bonds=parent.bonds | {Bond(child, parent.run)}, started=parent.started | {child}
+    )
     return known, (Parcel("start", child, parent.run, parent.asked),)
 
 
@@ -105,7 +107,7 @@ def _ended(parent: Parent, status: str, rules: Rules) -> Committed:
 
 def _continued(parent: Parent, rules: Rules) -> Committed:
     """The next run: of the inbox it keeps what is no notice, and it gets the child's id with its input."""
-    bonds = frozenset[int]() if rules.off is Off.BONDS_OUTLIVE_RUNS else parent.bonds
+    bonds = frozenset(bond for bond in parent.bonds if not bond.ended and rules.off is not Off.BONDS_OUTLIVE_RUNS)
     begun = parent._replace(
         status="cancelling" if parent.status == "cancelling" else "pending",
         owner="",
@@ -150,4 +152,4 @@ def _asks(parent: Parent, rules: Rules) -> bool:
 
 
 def _follow(parent: Parent) -> Parcel:
-    return Parcel("follow", parent.child, parent.run, parent.asked, expected=parent.child in parent.bonds)
+    return Parcel("follow", parent.child, parent.run, parent.asked)

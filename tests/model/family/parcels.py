@@ -8,13 +8,13 @@ from typing import NamedTuple
 class Parcel(NamedTuple):
     """One entry of an outbox. No two are alike: equal ones would be one, and removed together."""
 
-    kind: str  # start, cancel, follow: in the parent's partition; ended: in the child's
+    kind: str  # start, cancel, follow: in the parent's partition; ended, reopened: in the child's
     child: int
     run: int = 0  # of the parent
     asked: int = 0  # of start, cancel, follow: at which of its questions the parent was; of ended: see ``answer``
     status: str = ""  # of ended: how; "unknown" when there is none
-    opening: int = 0  # of the child, as it ended
-    expected: bool = False  # of follow: the parent has started it, and does not know of its end
+    opening: int = 0  # of the child, as it ended or was opened again
+    after_end: bool = False  # of reopened: the parent had ended before
 
     @property
     def request(self) -> tuple[int, int, int, int]:

@@ -30,6 +30,18 @@ class Item(NamedTuple):
         return 0 if self.status == "unknown" else self.opening + 1
 
 
+class Bond(NamedTuple):
+    """A child that the parent knows of. The phase is odd when it is known to have ended, and counts on when it is reopened."""
+
+    child: int
+    run: int  # that started it
+    phase: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.phase % 2 == 1
+
+
 class Parent(NamedTuple):
     status: str = "pending"
     claimed: bool = False  # ever
@@ -46,7 +58,7 @@ class Parent(NamedTuple):
     escaped: bool = False  # it failed over what it had heard
     inbox: tuple[Item, ...] = ()
     requests: frozenset[tuple[int, int, int, int]] = frozenset()
-    bonds: frozenset[int] = frozenset()  # children that are not known to have ended
+    bonds: frozenset[Bond] = frozenset()
     # What the turn knows:
     seen: int = 0
     looked: bool = False  # the timeout had passed at its last look
@@ -69,7 +81,7 @@ def finish(parent: Parent, status: str, rules: Rules) -> tuple[Parent, tuple[Par
     )
     if rules.variant.policy == "abandon" or rules.off is Off.CANCEL_CHILDREN:
         return over, ()
-    return over, tuple(Parcel("cancel", child, asked=parent.opening) for child in sorted(parent.bonds))
+    return over, tuple(Parcel("cancel", child, asked=parent.opening) for child in sorted(unended(parent)))
 
 
 def claim(parent: Parent) -> Parent:
@@ -105,12 +117,39 @@ def deliver(parent: Parent, notice: Parcel, rules: Rules) -> Parent:
     if request in parent.requests and rules.off is not Off.REPEATED_NOTICE:
         return parent
     if rules.off is not Off.BOND_ENDS:
-        parent = parent._replace(bonds=parent.bonds - {notice.child})
+        parent = _told(parent, notice.child, 2 * notice.opening + 1, rules)
     if parent.terminal or (notice.run != parent.run and rules.off is not Off.RUN_OF_NOTICE):
         return parent
     item = Item("ended", notice.child, notice.status, notice.opening, notice.asked, notice.run, parent.passed)
     ready = parent.ready or (not parent.owner and parent.status != "pending")
     return parent._replace(inbox=(*parent.inbox, item), requests=parent.requests | {request}, ready=ready)
+
+
+def unended(parent: Parent) -> frozenset[int]:
+    return frozenset(bond.child for bond in parent.bonds if not bond.ended)
+
+
+def take_reopened(parent: Parent, told: Parcel, rules: Rules) -> tuple[Parent, tuple[Parcel, ...]]:
+    """A child goes on again; a parent that has ended since has it cancelled."""
+    known = {bond.child for bond in parent.bonds}
+    if told.child not in known and told.run < parent.run and rules.off is not Off.OLDER_CHILD_KNOWN_ANEW:
+        parent = parent._replace(bonds=parent.bonds | {Bond(told.child, told.run)})
+    parent = _told(parent, told.child, 2 * told.opening, rules)
+    ends_with_it = rules.variant.policy == "cancel" and told.child in unended(parent)
+    if not parent.terminal or told.after_end or not ends_with_it or rules.off is Off.REOPENED_BEFORE_END:
+        return parent, ()
+    return parent, (Parcel("cancel", told.child, asked=parent.opening),)
+
+
+def _told(parent: Parent, child: int, phase: int, rules: Rules) -> Parent:
+    """What is older than what is known of a child is passed by; one of an older run that has ended is forgotten."""
+    bonds = set(parent.bonds)
+    for bond in parent.bonds:
+        if bond.child == child and (bond.phase < phase or rules.off is Off.PHASES_IN_ORDER):
+            bonds.discard(bond)
+            if phase % 2 == 0 or bond.run == parent.run:
+                bonds.add(bond._replace(phase=phase))
+    return parent._replace(bonds=frozenset(bonds))
 
 
 def _once(notice: Parcel, rules: Rules) -> tuple[int, int, int, int]:

@@ -54,7 +54,7 @@ def _wrong_silence(state: State, rules: Rules) -> str:
 
 def _runs_on(state: State, rules: Rules) -> str:
     # One that an operator has reopened since is the operator's.
-    running = any(one.status and not one.terminal and not one.opening for one in state.children)
+    running = any(one.status and not one.terminal and not one.freed for one in state.children)
     if running and rules.variant.own and rules.variant.policy == "cancel":
         return "a child runs on after its parent's end"
     return ""

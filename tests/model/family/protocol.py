@@ -5,8 +5,6 @@ changes are in ``parent``, its turn in ``commit``, the child's in ``child``, the
 in ``promises``. The first model has shown that what is ready is claimed in the end, whatever hints are lost, and that
 a lease has one owner; so here a hint is no more than being ready, and a turn is given up with its lease.
 
-The model has a mechanism that Runner does not have yet, ``NOT_BUILT`` in ``rules``: what is found without it can happen.
-
 Left out: a child's key that belongs to somebody else (conflict, mismatch), attempts within one opening (they name
 children as openings do), more than one reopening, and retention.
 """
@@ -132,13 +130,15 @@ def operator(state: State, rules: Rules) -> Moves:
         yield "operator: ends the parent", True, spent(posted(state._replace(parent=after), parcels, rules), "force")
     if left.reopen and one.status == "failed" and not one.cancelled:
         again = parents.reopen(one, state.child(one.child or 1).version, rules)
-        yield "operator: reopens the parent", True, spent(state._replace(parent=again), "reopen")
+        bound = tuple(kid._replace(freed=False) for kid in state.children)
+        yield "operator: reopens the parent", True, spent(state._replace(parent=again, children=bound), "reopen")
     for kid in state.children:
         if left.force and kid.status and not kid.terminal:
             forced = _with(state, children.finish(kid, "failed", rules, Off.TOLD_BY_OPERATOR), rules)
             yield f"operator: ends child {kid.id}", True, spent(forced, "force")
         if left.revive and kid.status == "failed":
-            yield f"operator: reopens child {kid.id}", True, spent(with_child(state, children.revive(kid)), "revive")
+            revived = children.revive(kid, rules, after_end=one.terminal)
+            yield f"operator: reopens child {kid.id}", True, spent(_with(state, revived, rules), "revive")
 
 
 ACTORS: tuple[Callable[[State, Rules], Moves], ...] = (

@@ -66,6 +66,10 @@ class Off(Enum):
     ANSWER_OF_ITS_OWN = "an answer counts as seen when an earlier question had the same"
     REOPENED_HEARS_ANEW = "a parent that was reopened goes by what it had been told of its child before"
     BOND_ENDS = "a notice does not end the bond to the child"
+    REOPENED_IS_TOLD = "a parent is not told that its child was opened again"
+    PHASES_IN_ORDER = "what is told last of a child is believed, however old"
+    REOPENED_BEFORE_END = "a parent that has ended does nothing about a child that was opened again before"
+    OLDER_CHILD_KNOWN_ANEW = "a child of an older run that is opened again stays forgotten"
 
 
 class Rules(NamedTuple):
@@ -76,9 +80,6 @@ class Rules(NamedTuple):
 #: Taken out alone these cost a parcel, never an execution: a cancel of what has ended does nothing, and the next run asks
 #: a question of its own, which has an answer of its own.
 HARMLESS = frozenset({Off.BOND_ENDS, Off.REQUESTS_OF_A_RUN})
-
-#: Runner does not have this yet: what is found without it can happen.
-NOT_BUILT = frozenset({Off.FOLLOW_AFTER_START})
 
 _REOPENED = Faults(force=1, reopen=1)
 _SHOWN_BY = {
@@ -102,6 +103,10 @@ _SHOWN_BY = {
     Off.NO_OLDER_NOTICE: (Variant("follows"), Faults(reopen=1, revive=1)),
     Off.BOND_ENDS: (Variant(), Faults(kill=1, cancel=1)),
     Off.ANSWER_OF_ITS_OWN: (Variant("insists"), Faults()),
+    Off.REOPENED_IS_TOLD: (Variant(timeout=True, stays=True), Faults(force=1, revive=1)),
+    Off.PHASES_IN_ORDER: (Variant("waits", timeout=True, stays=True), Faults(force=1, revive=1)),
+    Off.REOPENED_BEFORE_END: (Variant("waits", timeout=True, stays=True), Faults(force=1, revive=1)),
+    Off.OLDER_CHILD_KNOWN_ANEW: (Variant("hurries", stays=True), Faults(force=1, revive=1)),
     Off.REOPENED_HEARS_ANEW: (Variant(policy="abandon"), Faults(force=1, reopen=1, revive=1)),
 }
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tests.model.explore import Move
 from tests.model.family.child import Child
 from tests.model.family.parcels import Parcel
-from tests.model.family.parent import Parent
+from tests.model.family.parent import Bond, Parent
 from tests.model.family.rules import Faults, Off, Rules
 
 
@@ -58,11 +58,18 @@ def posted(state: State, parcels: tuple[Parcel, ...], rules: Rules) -> State:
     return state._replace(outbox=outbox, hands=hands)
 
 
+def _reopened(state: State) -> bool:
+    """Somebody may still be told of a reopening."""
+    return any(child.opening for child in state.children)
+
+
 def tidied(state: State) -> State:
     """Without what can make no difference any more: fewer states."""
     parent, children = state.parent, state.children
     if parent.terminal and not state.faults.reopen:
-        parent = Parent(status=parent.status, run=parent.run, ready=False, started=parent.started)
+        # What it knows of its children matters while one of them may be opened again, or the word of that is on its way.
+        bonds = parent.bonds if state.faults.revive or _reopened(state) else frozenset[Bond]()
+        parent = Parent(status=parent.status, run=parent.run, ready=False, started=parent.started, bonds=bonds)
     if not state.faults.revive:
         children = tuple(one._replace(followers=frozenset()) if one.terminal else one for one in children)
     return state._replace(parent=parent, children=children)

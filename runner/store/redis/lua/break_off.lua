@@ -3,7 +3,7 @@
 -- KEYS[1]  the partition's prefix
 -- ARGV     id, nonce, crashes that end it, the error it ends with (may be empty)
 -- Returns  {now, false, {wake …}, parcels, rows}; nothing in it when the lease is not ours (also on a repeat)
--- Needs    outbox, ending, crashing
+-- Needs    outbox, kin, ending, crashing
 
 local id, nonce, limit, error = unpack(ARGV)
 local r = load(id)

@@ -4,7 +4,7 @@
 -- ARGV     id, request, run or 0 for any, reason, blob, ms that a tombstone lasts or 0 for none
 -- Returns  {reception, wake or false, parcels, rows}
 -- Repeat   recognised by the request, also after the end. A second cancel has no effect.
--- Needs    outbox, ending, inbox, cancelling
+-- Needs    outbox, kin, ending, inbox, cancelling
 
 local id, request, run, reason, blob, lasting = unpack(ARGV)
 local r = load(id)

@@ -5,7 +5,7 @@
 -- Returns  {'ok', history, rows}, or {the refusal}
 -- Repeat   recognised by the nonce while its lease lives, and the lease begins anew. The nonce of a lease that
 --          is over is refused: a claim that comes very late must not take what its sender gave back.
--- Needs    outbox, ending
+-- Needs    outbox, kin, ending
 
 local id, nonce, worker, lease_ms = unpack(ARGV)
 local r = load(id)

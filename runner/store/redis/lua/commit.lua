@@ -11,7 +11,7 @@
 -- Repeat   recognised by nonce and count before anything else is looked at, and answered from the answer that is
 --          kept, also when that commit released; where it did not, the lease is extended again. An older count is
 --          a write that comes too late: 'lost'. The wake is given again while nobody has claimed the next run.
--- Needs    arguments, attributes, outbox, ending, ends
+-- Needs    arguments, attributes, outbox, kin, ending, ends
 
 local id, nonce, count, lease_ms, seen = take(), take(), tonumber(take()), tonumber(take()), tonumber(take())
 local outstanding = tonumber(take())
@@ -115,11 +115,9 @@ local function send_off()
   end
 end
 
--- A child that is known to have ended stays so when it is started once more.
 local function remember_children()
   for _, row in ipairs(children) do
-    local ended = string.sub(call('HGET', key('c', id), row[1]) or '0', -1)
-    call('HSET', key('c', id), row[1], row[2] .. ' ' .. r.run .. ' ' .. ended)
+    remember_child(r, row[1], row[2])
   end
 end
 

@@ -4,7 +4,7 @@
 -- ARGV     limit
 -- Returns  {now, earliest timer left or false, {wake …}, parcels, rows}
 -- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
--- Needs    outbox, ending
+-- Needs    outbox, kin, ending
 
 local wakes = {}
 for _, id in ipairs(due_in(TIMERS, ARGV[1])) do

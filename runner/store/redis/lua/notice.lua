@@ -5,7 +5,7 @@
 -- Returns  {reception, wake or false, parcels, rows}
 -- Repeat   recognised by the request and the run, also after the end: one end has one request, and a run that has
 --          been continued as new leaves its notices behind, so that the next one must be able to hear of it again.
--- Needs    inbox
+-- Needs    outbox, inbox, kin
 
 local id, request, run, child, blob = unpack(ARGV)
 local r = load(id)
@@ -13,19 +13,18 @@ if not r then
   return delivered('unknown')
 end
 
--- A child of the present run is known to have ended, one of an older run is forgotten.
-local function mark_ended()
-  local policy, started_by = string.match(call('HGET', key('c', id), child) or '', '^(%a+) (%d+)')
-  if policy and tonumber(started_by) < r.run then
-    call('HDEL', key('c', id), child)
-  elseif policy then
-    call('HSET', key('c', id), child, policy .. ' ' .. started_by .. ' 1')
+-- Which of its ends it is: "ended:<child>:<openings>…". Others tell of a child that has only one.
+local function openings_told()
+  local begins = 'ended:' .. child .. ':'
+  if string.sub(request, 1, #begins) ~= begins then
+    return 0
   end
+  return tonumber(string.match(request, '^%d+', #begins + 1))
 end
 
 -- Whichever run it is for; but one that says that the execution is of another workflow knows nothing of its end.
 local once = request .. ' ' .. run
 if call('HEXISTS', key('d', id), once) == 0 and string.find(request, 'mismatch:', 1, true) ~= 1 then
-  mark_ended()
+  mark_ended(r, child, openings_told())
 end
 return settled(r, once, run) or delivered('delivered', receive(r, once, 'ended', child, blob))

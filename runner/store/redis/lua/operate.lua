@@ -6,7 +6,7 @@
 --          hurry (id)
 -- Returns  {verdict, status or '', wake or false, parcels, rows}
 -- Repeat   recognised by the request; the wake-up it caused is given again while nobody has claimed it.
--- Needs    arguments, outbox, ending, inbox, actions
+-- Needs    arguments, outbox, kin, ending, inbox, actions
 
 local id, request, action, actor, expected = take(), take(), take(), take(), tonumber(take())
 local asked = {

@@ -5,7 +5,7 @@
 --          are alive: to lose a lease to them is no crash
 -- Returns  {now, earliest lease left or false, {wake …}, parcels, rows}
 -- Repeat   finds the rest; wakes of a lost reply are ready entries, and `overdue` offers them.
--- Needs    outbox, ending, crashing
+-- Needs    outbox, kin, ending, crashing
 
 local limit, most, error = ARGV[1], ARGV[2], ARGV[3]
 local alive = {}

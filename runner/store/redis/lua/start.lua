@@ -2,17 +2,18 @@
 -- Creates an execution.
 -- KEYS[1]  the partition's prefix
 -- ARGV     id, request, workflow, version, queue, input, digest, key, timeout_ms, delay_ms, at_ms, retention_ms,
---          parent, parent_run, seed, run_at, audit ('' where there is none; a key is led by '='); then two lists:
+--          parent, parent_run, parent_close, seed, run_at, audit ('' where there is none; a key is led by '='); then two lists:
 --          attributes (name, JSON text), entries (id, blob)
 -- Returns  {1 when created by this request, else 0; digest; wake or false; parcels; rows}
 -- Repeat   recognised by the request; an id under another request is left as it is, but for who hears of its end.
--- Needs    arguments, attributes, outbox, ending, inbox, cancelling, starting
+-- Needs    arguments, attributes, outbox, kin, ending, inbox, cancelling, starting
 -- New work: refused when the server is at its memory limit. The same text as `start_child` is not.
 
 local id, request, workflow, version, queue = take(), take(), take(), take(), take()
 local input, digest, name = take(), take(), take()
 local timeout, delay, at, retention = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
-local parent, parent_run, seed, run_at, audit_lines = take(), take(), take(), tonumber(take()), tonumber(take())
+local parent, parent_run, parent_close = take(), take(), take()
+local seed, run_at, audit_lines = take(), tonumber(take()), tonumber(take())
 local attributes, entries = take_list(2), take_list(2)
 
 local there = load(id)
@@ -39,7 +40,7 @@ local function write_record()
   }
   local optional = {
     key = name ~= '' and string.sub(name, 2), deadline = r.deadline, timeout_ms = timeout, seed = seed ~= '' and seed,
-    run_at = run_at,
+    run_at = run_at, parent_close = parent_close ~= '' and parent_close,
   }
   for field, value in pairs(optional) do
     if value then

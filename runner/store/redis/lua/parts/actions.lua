@@ -70,6 +70,16 @@ local function put_mark(r, asked)
   end
 end
 
+-- Its parent takes it for ended: it is to cancel it at its own end, all the same.
+local function tell_parent(r)
+  local parent, run, policy = unpack(call('HMGET', key('x', r.id), 'parent', 'parent_run', 'parent_close'))
+  if parent == '' or string.sub(parent, 1, 1) == '@' then
+    return
+  end
+  local about = string.format('%d %.0f %s %s', r.openings, now, run, policy or '')
+  send('reopened', parent, 'reopened:' .. r.id .. ':' .. r.openings, r.id, 0, { 'payload', about })
+end
+
 -- Back from its end, to be claimed: `deadline` is the new one, or nil.
 local function reopen(r, asked, deadline, rollback)
   forget(r, asked)
@@ -78,7 +88,8 @@ local function reopen(r, asked, deadline, rollback)
   call('ZREM', STUCK, r.id)
   call('ZREM', EXPIRY, r.id)
   call('HDEL', key('x', r.id), 'error', 'escaped', 'ended_at', 'deadline', 'rollback')
-  call('HSET', key('x', r.id), 'openings', r.openings + 1, 'attempt', 1, 'crashes', 0, 'cause', '')
+  r.openings = r.openings + 1
+  call('HSET', key('x', r.id), 'openings', r.openings, 'attempt', 1, 'crashes', 0, 'cause', '')
   if deadline then
     call('HSET', key('x', r.id), 'deadline', deadline)
   end
@@ -87,6 +98,7 @@ local function reopen(r, asked, deadline, rollback)
   end
   r.deadline = deadline
   make_ready(r)
+  tell_parent(r)
   return true
 end
 

@@ -1,4 +1,4 @@
--- The one place of every end, whoever brings it about. It needs `outbox` before it.
+-- The one place of every end, whoever brings it about. It needs `outbox` and `kin` before it.
 
 local STUCK = PREFIX .. 'by:stuck'
 
@@ -9,17 +9,6 @@ local function tell_followers(r)
   for _, follower in ipairs(followers) do
     local run, waiter = string.match(follower, '^(%d+) (.*)$')
     notify(r, waiter, run, about)
-  end
-end
-
--- A child is kept as "<policy> <run that started it> <1 when it is known to have ended, else 0>".
-local function cancel_children(r)
-  local children = call('HGETALL', key('c', r.id))
-  for i = 1, #children, 2 do
-    if string.match(children[i + 1], '^cancel %d+ 0$') then
-      local request = 'cancel:' .. r.id .. ':' .. r.openings
-      send('cancel', children[i], request, 'its parent ' .. r.id .. ' has ended', 0, { 'payload', '' })
-    end
   end
 end
 

@@ -1,5 +1,5 @@
 -- The ends a turn can ask for. Each answers whether the turn was released, and the next run's `seq` if there is one.
--- It needs `outbox` and `ending` before it.
+-- It needs `outbox`, `kin` and `ending` before it.
 
 local ends = {}
 
@@ -114,15 +114,6 @@ local function renew_inbox(r, keep, seen)
     call('RPUSH', key('i', r.id), item)
   end
   return cancel_index
-end
-
-local function forget_ended_children(r)
-  local children = call('HGETALL', key('c', r.id))
-  for i = 1, #children, 2 do
-    if string.sub(children[i + 1], -1) == '1' then
-      call('HDEL', key('c', r.id), children[i])
-    end
-  end
 end
 
 function ends.continue(r, ending, seen)
