@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -129,14 +131,25 @@ async def test_what_is_wrong_is_said_with_its_cure(
         assert SECRET not in words and "pw-of" not in words
 
 
-@asynccontextmanager
-async def a_balancer(certificate: Pair) -> AsyncIterator[int]:
+@contextmanager
+def a_balancer(certificate: Pair) -> Iterator[int]:
     """Where TLS ends before the broker. No client trusts it so far that a word of AMQP would be said."""
     secured = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     secured.load_cert_chain(certificate.certificate, certificate.key)
-    listening = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0, ssl=secured)
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = listening.accept()
+                with suppress(OSError), secured.wrap_socket(peer, server_side=True):
+                    pass
+
+    with socket.create_server((HOST, 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 async def test_an_expired_certificate_is_said(papers: Papers, tmp_path: Path, namespace: str) -> None:
@@ -146,7 +159,7 @@ async def test_an_expired_certificate_is_said(papers: Papers, tmp_path: Path, na
         said = await said_by_store(redis.tls_url(), namespace)
     finally:
         redis.kill()
-    async with a_balancer(expired) as port:
+    with a_balancer(expired) as port:
         url = f"amqps://admin:{SECRET}@{HOST}:{port}/runner?cafile={quote(str(papers.authority.file))}"
         said.append(await said_by_broker(url, namespace))
     for words in said:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import aio_pika
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ProbableAuthenticationError
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
 from runner.broker.rabbitmq.address import Address
 from runner.errors import BrokerUnavailable, RunnerError
@@ -147,6 +147,8 @@ def _cure(error: Exception, tls: Tls) -> str:
     match error:
         case ProbableAuthenticationError():
             return "wrong user or password"
+        case ChannelAccessRefused():
+            return f"this user may not do that ({error})"
         case TimeoutError():
             return (
                 f"{str(error) or 'no answer in time'}: is it overloaded, out of memory or disk, or behind a firewall?"
