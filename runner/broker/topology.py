@@ -78,7 +78,7 @@ class Topology:
 
     @property
     def orphans(self) -> str:
-        """The queue of hints whose execution the store does not know."""
+        """Exchange and queue of hints whose execution the store does not know."""
         return f"{self.work}.orphans"
 
     @property
@@ -106,6 +106,7 @@ class Topology:
             exchanges=(
                 Exchange(name=self.work, kind="direct"),
                 Exchange(name=self.dead, kind="fanout"),
+                Exchange(name=self.orphans, kind="fanout"),
                 Exchange(name=self.events, kind="topic"),
             ),
             # What takes the dead letters comes first: with at-least-once dead lettering they would pile up
@@ -117,6 +118,7 @@ class Topology:
             ),
             bindings=(
                 Binding(queue=self.dead, exchange=self.dead),
+                Binding(queue=self.orphans, exchange=self.orphans),
                 *(Binding(queue=self.queue(name), exchange=self.work, key=name) for name in queues),
             ),
         )

@@ -22,9 +22,13 @@ from runner.broker.rabbitmq.intake import Intake
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Post, Publisher
 from runner.broker.topology import Plan, Topology, heard_by
+from runner.log import Logger
 from runner.messages import Emission, Hint
+from runner.tls import in_the_clear
 
 __all__ = ["RabbitBroker"]
+
+log = Logger("runner.broker")
 
 #: Publishes under way at once in ``publish_many``.
 BATCH = 256
@@ -34,11 +38,12 @@ CHECK_EVERY = 20.0
 
 
 class RabbitBroker:
-    """Raises ConfigError for a URL that is none, or that switches the check of certificates off."""
+    """Raises ConfigError for a URL that is none, names files that are not there, or switches the check of certificates off."""
 
     def __init__(self, url: str, *, namespace: str, check_every: float = CHECK_EVERY) -> None:
         self.namespace = namespace
         self._address = parse_address(url, os.environ)
+        self._address.tls.check_files()
         self._check_every = check_every
         self._topology = Topology(namespace)
         self._publisher = Publisher(self._address, self._topology)
@@ -46,6 +51,8 @@ class RabbitBroker:
         self._consumers: list[RabbitConsumer] = []
 
     async def open(self, queues: Sequence[str] = ()) -> None:
+        if in_the_clear(self._address.url):
+            log.warning("broker.plaintext", url=self._address.masked, cure="use amqps://: passwords and hints can be read")
         self._inspector.reopen()
         await self._publisher.open(*queues)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from runner.errors import ConfigError
+from runner.tls import Tls
 from runner.urls import masked
 
 INSECURE_TLS = "RUNNER_INSECURE_TLS"
@@ -18,6 +19,7 @@ class Address:
 
     url: str = field(repr=False)
     masked: str
+    tls: Tls
 
 
 def parse_address(url: str, environ: Mapping[str, str]) -> Address:
@@ -29,7 +31,7 @@ def parse_address(url: str, environ: Mapping[str, str]) -> Address:
             f"the broker URL says no_verify_ssl, so anybody on the way could read and forge hints: give the "
             f"authority's certificate with ?cafile=... instead, or set {INSECURE_TLS}=1 if you mean it"
         )
-    return Address(url=url, masked=masked(url))
+    return Address(url=url, masked=masked(url), tls=Tls.of(url, "cafile", "certfile", "keyfile"))
 
 
 def _split(url: str) -> SplitResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
-from aiormq.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
 from runner.broker import DeadLetter
 from runner.broker.rabbitmq.address import Address
@@ -55,6 +55,8 @@ class Inspector:
                 message = await bounded(ANSWER_TIMEOUT, channel.basic_get(self._topology.dead))
             except (ChannelNotFoundEntity, TimeoutError):
                 break
+            except ChannelAccessRefused:
+                raise  # or a queue that may not be read would look like one with a message that cannot be
             except Exception as error:  # noqa: BLE001 - the library raises what it likes
                 # What killed its consumers kills us as well: say that it is there, with those before it.
                 found.append(DeadLetter(queue="", reason=f"cannot be read, nor what follows it: {error}", body=b""))

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import aio_pika
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ProbableAuthenticationError
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
 from runner.broker.rabbitmq.address import Address
 from runner.errors import BrokerUnavailable, RunnerError
+from runner.tls import Tls
 
 #: Seconds. A silent peer is noticed after three times one more than this.
 HEARTBEAT = 10
@@ -54,13 +55,21 @@ class Link:
     @asynccontextmanager
     async def spare(self) -> AsyncGenerator[AbstractChannel]:
         """A channel of its own: declaring what does not fit, or asking for what is missing, closes it."""
-        opening = self.channel.connection.channel(publisher_confirms=False, timeout=ANSWER_TIMEOUT)
-        channel = await bounded(ANSWER_TIMEOUT, opening)
+        channel = await self.spare_channel()
         try:
             yield channel
         finally:
-            with suppress(Exception):
-                await bounded(CLOSE_TIMEOUT, channel.close())
+            await self.close_spare(channel)
+
+    async def spare_channel(self) -> AbstractChannel:
+        """As ``spare``, for whoever calls ``close_spare`` in time."""
+        opening = self.channel.connection.channel(publisher_confirms=False, timeout=ANSWER_TIMEOUT)
+        return await bounded(ANSWER_TIMEOUT, opening)
+
+    @staticmethod
+    async def close_spare(channel: AbstractChannel) -> None:
+        with suppress(Exception):
+            await bounded(CLOSE_TIMEOUT, channel.close())
 
     def drop(self) -> None:
         """Close without waiting: a connection that is in doubt may take its time to go."""
@@ -127,23 +136,27 @@ def translated(address: Address, doing: str) -> Generator[None]:
     except RunnerError:
         raise
     except Exception as error:
-        raise BrokerUnavailable(f"cannot {doing} RabbitMQ at {address.masked}: {_cure(error)}") from error
+        raise BrokerUnavailable(f"cannot {doing} RabbitMQ at {address.masked}: {_cure(error, address.tls)}") from error
 
 
 def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _cure(error: Exception) -> str:
+def _cure(error: Exception, tls: Tls) -> str:
     match error:
         case ProbableAuthenticationError():
             return "wrong user or password"
+        case ChannelAccessRefused():
+            return f"this user may not do that ({error})"
         case TimeoutError():
             return (
                 f"{str(error) or 'no answer in time'}: is it overloaded, out of memory or disk, or behind a firewall?"
             )
         case _ if "Connection.OpenOk" in str(error):
             return "the virtual host does not exist, or this user may not enter it"
+        case _ if (said := tls.cured(str(error))) != str(error):
+            return said
         case ConnectionError() | OSError():
             return f"{error}: is it running, and are host and port right?"
         case _:

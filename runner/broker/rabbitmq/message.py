@@ -62,8 +62,8 @@ class RabbitMessage:
         await self._move(reason, exchange=self._topology.dead, key="")
 
     async def orphan(self, reason: str) -> None:
-        # By the default exchange, which routes to the queue of that name: no worker queue's key can meet it.
-        await self._move(reason, exchange="", key=self._topology.orphans)
+        # Not by the default exchange: who may write to that may write to every queue of the virtual host.
+        await self._move(reason, exchange=self._topology.orphans, key="")
         log.error("broker.orphan", queue=self.queue, reason=reason)
 
     async def _move(self, reason: str, *, exchange: str, key: str) -> None:

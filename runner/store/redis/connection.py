@@ -20,6 +20,7 @@ from runner.errors import ConfigError
 from runner.log import Logger
 from runner.store.redis.failures import reason
 from runner.store.redis.scripts import Script
+from runner.tls import Tls
 from runner.urls import masked
 
 log = Logger("runner.store.redis")
@@ -27,7 +28,8 @@ log = Logger("runner.store.redis")
 SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
 
-_URL_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password"})
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_URL_OPTIONS = frozenset({"db", *_FILES, "ssl_password"})
 #: Other ways to write what we do anyway.
 _URL_SETTINGS = frozenset({("ssl_cert_reqs", "required"), ("ssl_check_hostname", "True")})
 
@@ -48,6 +50,8 @@ class Endpoint:
         self.name = masked(url)
         try:
             self._check_options()
+            self.tls = Tls.of(url, *_FILES)
+            self.tls.check_files()
             self._pool = ConnectionPool.from_url(
                 url, **self._options(), retry=AsyncRetry(NoBackoff(), 0), driver_info=None
             )
@@ -85,9 +89,10 @@ class Endpoint:
 class Health:
     """Counts how often the server was found away or restarted."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self.interruptions = 0
-        self._name = name
+        self._name = endpoint.name
+        self._tls = endpoint.tls
         self._run_id = b""
         self._is_away = False
 
@@ -96,7 +101,7 @@ class Health:
         self.interruptions += 1
         if not self._is_away:
             self._is_away = True
-            log.warning("store.connection_lost", url=self._name, error=reason(error))
+            log.warning("store.connection_lost", url=self._name, error=reason(error, self._tls))
 
     def back(self) -> None:
         if self._is_away:

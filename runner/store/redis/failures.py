@@ -5,9 +5,12 @@ from __future__ import annotations
 from redis import exceptions as redis
 
 from runner.errors import InfrastructureError, Overloaded, RunnerError, StoreUnavailable
+from runner.tls import Tls
 
 #: First words of answers that say "not now": the same command may succeed in a moment.
 _NOT_NOW = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
+#: What a script is told when our user may not do one of the things it does.
+_REFUSED_INSIDE = ("ACL failure in script", "The user executing the script")
 _WRONG_LOGIN = (
     redis.AuthenticationError,
     redis.AuthorizationError,
@@ -28,7 +31,7 @@ _AWAY = (
 
 def is_refusal(error: Exception) -> bool:
     """True when the server does not let us in, or not do this: asking again would not help."""
-    return isinstance(error, _WRONG_LOGIN)
+    return isinstance(error, _WRONG_LOGIN) or str(error).startswith(_REFUSED_INSIDE)
 
 
 def is_passing(error: Exception) -> bool:
@@ -38,17 +41,17 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, _AWAY) or str(error).startswith(_NOT_NOW)
 
 
-def reason(error: Exception) -> str:
-    """What the error says; some say nothing but their name."""
-    return str(error) or type(error).__name__
+def reason(error: Exception, tls: Tls) -> str:
+    """What the error says, with the cure if TLS was what failed; some say nothing but their name."""
+    return tls.cured(str(error) or type(error).__name__)
 
 
-def translate(error: Exception, url: str) -> RunnerError:
+def translate(error: Exception, url: str, tls: Tls) -> RunnerError:
     """The error our callers see; ``url`` has its password masked."""
     if isinstance(error, redis.OutOfMemoryError):
         return Overloaded(f"the store is at its memory limit: {url} refuses new work (raise maxmemory, or purge)")
     if is_refusal(error):
         return StoreUnavailable(f"{url} refuses us: {error} (check user, password and access rules)")
     if is_passing(error):
-        return StoreUnavailable(f"{url} does not answer: {reason(error)}")
+        return StoreUnavailable(f"{url} does not answer: {reason(error, tls)}")
     return InfrastructureError(f"{url} failed at a command of ours: {error}")

@@ -76,7 +76,7 @@ class Pipeline:
                 raise self._gave_up(last) from None
             except Exception as error:  # noqa: BLE001 - what it means is judged here
                 if not is_passing(error):
-                    raise translate(error, self._endpoint.name) from None
+                    raise translate(error, self._endpoint.name, self._endpoint.tls) from None
                 last = error
             self._refuse_when_closed()  # before the patience: a closed store must not look like one that is away
             pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
@@ -88,7 +88,8 @@ class Pipeline:
     def _gave_up(self, last: Exception | None) -> StoreUnavailable:
         error = last or TimeoutError("no answer")
         self._health.away(error)
-        return StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s: {reason(error)}")
+        said = reason(error, self._endpoint.tls)
+        return StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s: {said}")
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

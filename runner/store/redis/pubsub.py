@@ -63,6 +63,7 @@ class PubSub:
         self._to_send: asyncio.Queue[tuple[str | bytes, ...]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
         self._refusal: StoreUnavailable | None = None
+        self._trouble = ""  # what the last attempt to connect ended with
 
     async def subscribe(self, topic: str) -> Topic:
         """In force when it returns. Raises StoreUnavailable when that takes longer than the patience."""
@@ -99,7 +100,8 @@ class PubSub:
             async with asyncio.timeout(self._patience_s), self._changed:
                 await self._changed.wait_for(lambda: channel in self._in_force or self._refusal)
         except TimeoutError:
-            raise StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s") from None
+            said = f": {self._trouble}" if self._trouble else ""
+            raise StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s{said}") from None
         if self._refusal:
             raise self._refusal
 
@@ -114,8 +116,9 @@ class PubSub:
                 if is_refusal(error):
                     await self._refuse(error)
                     return
+                self._trouble = reason(error, self._endpoint.tls)
                 if self._in_force:
-                    log.info("store.subscriptions_lost", url=self._endpoint.name, error=reason(error))
+                    log.info("store.subscriptions_lost", url=self._endpoint.name, error=self._trouble)
                 delay = BACKOFF_FIRST_S if self._in_force else min(delay * 2, BACKOFF_LAST_S)
             finally:
                 self._in_force.clear()
@@ -166,7 +169,7 @@ class PubSub:
                 pass  # an answer to a ping, or to a subscription that ended
 
     async def _refuse(self, error: Exception) -> None:
-        said = translate(error, self._endpoint.name)
+        said = translate(error, self._endpoint.name, self._endpoint.tls)
         async with self._changed:
             self._refusal = said if isinstance(said, StoreUnavailable) else StoreUnavailable(str(said))
             self._changed.notify_all()

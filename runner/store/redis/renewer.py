@@ -103,7 +103,7 @@ class RedisRenewer:
 
     def _unavailable(self, error: RedisError) -> StoreUnavailable:
         self._client.connection_pool.disconnect()
-        said = translate(error, self._endpoint.name)
+        said = translate(error, self._endpoint.name, self._endpoint.tls)
         return said if isinstance(said, StoreUnavailable) else StoreUnavailable(str(said))
 
 

@@ -32,6 +32,7 @@ from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
 from runner.store.redis.scripts import scripts
+from runner.tls import in_the_clear
 from runner.transactions import (
     Commit,
     Committed,
@@ -72,7 +73,7 @@ class RedisStore(RedisCrashes):
         self.partitions = partitions
         self._keys = Keys(namespace, partitions)
         self._endpoint = Endpoint(url)
-        self._health = Health(self._endpoint.name)
+        self._health = Health(self._endpoint)
         self._pipeline = Pipeline(self._endpoint, self._health, patience_s)
         self._pubsub = PubSub(self._endpoint, self._keys, patience_s)
 
@@ -82,6 +83,9 @@ class RedisStore(RedisCrashes):
 
     async def open(self) -> None:
         self._pipeline.open()
+        if in_the_clear(self._endpoint.url):
+            cure = "use rediss://: passwords and payloads can be read on the way"
+            log.warning("store.plaintext", url=self._endpoint.name, cure=cure)
         meta = await self._pipeline.run(scripts().meta, self._keys.wide, self.partitions, SCHEMA)
         partitions, schema = map(int, meta)
         if schema > SCHEMA:
