@@ -8,6 +8,7 @@ assert outcome.findings == []
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import time
@@ -130,8 +131,15 @@ class Rig:
     def end(self, member: Member, number: signal.Signals) -> None:
         """Have it killed, or asked to leave: its place is taken by another."""
         member.doomed = True
-        self.wrote("ended", victim=member.process.pid, role=member.role, how=number.name)
+        name = self.name_of(member)
+        self.wrote("ended", victim=member.process.pid, role=member.role, name=name, how=number.name)
         member.process.send_signal(number)
+
+    def name_of(self, member: Member) -> str:
+        """What the process calls itself; empty when it has not said."""
+        log = self.system.logs_of[member.process.pid].read_text(errors="replace")
+        said = next((line for line in log.splitlines() if f'"{member.role}.ready"' in line), "{}")
+        return str(json.loads(said).get(member.role, ""))
 
     def stop(self, member: Member) -> None:
         member.stopped = True
