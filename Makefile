@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format chaos bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ format: ## Rewrite the code in the house's format
 	@tests/setup/venv dev
 	@$(PYTHON) -m ruff check --quiet --fix-only .
 	@$(PYTHON) -m ruff format .
+
+chaos: ## Kill, stop, cut off and restart everything while orders run, and check every promise (MINUTES=5 SEED=7 EXECUTIONS=10000 ARGS=...)
+	@tests/setup/servers
+	@tests/setup/venv dev
+	@$(PYTHON) -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(ARGS)
 
 bench: ## Measure replay, executions a second (embedded, in tests, on private Redis and RabbitMQ), and schedules
 	@tests/setup/servers

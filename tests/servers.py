@@ -389,7 +389,7 @@ class RabbitServer(Server):
 
     def alarm(self, *, on: bool) -> None:
         """Have it believe that its memory is full: it stops reading from whoever publishes, until it is off again."""
-        self.call(f"vm_memory_monitor set_vm_memory_high_watermark [{0.00001 if on else 0.4}]")
+        self.call(f"vm_memory_monitor set_vm_memory_high_watermark [{'0.00001' if on else '0.4'}]")
 
     def close_connections(self) -> None:
         """It says goodbye to every client, as before a shutdown."""

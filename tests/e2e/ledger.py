@@ -37,7 +37,7 @@ def counts(path: str | Path, kind: str) -> Counter[tuple[str, str]]:
 
 
 class Tail:
-    """Counts the lines of a ledger by kind as it grows, without reading anything twice."""
+    """Reads a ledger as it grows, and nothing twice."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -45,16 +45,19 @@ class Tail:
         self._counts: Counter[str] = Counter()
 
     def count(self, kind: str) -> int:
-        self._catch_up()
+        """How many lines of this kind there are by now."""
+        self.news()
         return self._counts[kind]
 
-    def _catch_up(self) -> None:
+    def news(self) -> list[Line]:
+        """The lines that were written since the last look."""
         if not self._path.exists():
-            return
+            return []
         with self._path.open("rb") as ledger:
             ledger.seek(self._read)
             text = ledger.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        for line in whole.splitlines():
-            self._counts[json.loads(line)["kind"]] += 1
+        news = [json.loads(line) for line in whole.splitlines()]
+        self._counts.update(line["kind"] for line in news)
+        return news

@@ -20,6 +20,7 @@ from redis import Redis
 from runner.broker.topology import Topology
 from runner.messages import Hint
 from tests.e2e import ledger
+from tests.faults import program
 from tests.faults.plan import Strike
 from tests.faults.proxy import Proxy, Way
 from tests.faults.rig import ROLES, SERVERS, Rig
@@ -31,6 +32,8 @@ Fault = Callable[[Rig, Strike], Awaitable[None]]
 STALL_S = (0.2, 4.0)
 #: A process is stopped for this part of a lease at least, and at most.
 STOP_LEASES = (0.3, 2.0)
+#: Steps after which the turn goes on, and how long a worker that is to be killed may take to call one, in seconds.
+TURN_GOES_ON, AT_WORK_S = ("reserve", "ship"), 3.0
 LATENCY_S = (0.005, 0.1)
 HINTS = (5, 40)
 GARBAGE = (b"", b"\xc1", b"\x00" * 2_000, b'{"json": true}', b"\x95\x01\xa1x", b"\x92\xff\xa0")
@@ -45,6 +48,26 @@ def between(bounds: tuple[float, float], size: float) -> float:
 
 async def end(rig: Rig, strike: Strike, *, role: str, number: signal.Signals) -> None:
     rig.end(await rig.victim(role, strike.place), number)
+
+
+async def kill_at_work(rig: Rig, strike: Strike) -> None:
+    """In the body of a step, or between its effect and its commit: another step of its turn would have followed."""
+    member = await rig.victim("worker", strike.place)
+    calls = ledger.Tail(rig.system.ledger)
+    calls.news()
+
+    async def at_work() -> None:
+        while not any(
+            (line["kind"], line["pid"]) == ("called", member.process.pid) and line["step"] in TURN_GOES_ON
+            for line in calls.news()
+        ):
+            await asyncio.sleep(0.003)
+
+    with suppress(TimeoutError):
+        await asyncio.wait_for(at_work(), AT_WORK_S)
+    await asyncio.sleep(program.BODY_S * strike.size)
+    if not member.doomed:
+        rig.end(member, signal.SIGKILL)
 
 
 async def stop(rig: Rig, strike: Strike, *, role: str) -> None:
@@ -229,6 +252,7 @@ def topology(rig: Rig) -> Topology:
 FAULTS: dict[str, Fault] = {
     **{f"{role}.kill": partial(end, role=role, number=signal.SIGKILL) for role in ROLES},
     **{f"{role}.stop": partial(stop, role=role) for role in ROLES},
+    "worker.kill_at_work": kill_at_work,
     "worker.leave": partial(end, role="worker", number=signal.SIGTERM),
     "scheduler.leave": partial(end, role="scheduler", number=signal.SIGTERM),
     "redis.kill": redis_kill,

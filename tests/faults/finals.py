@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner import Client
 from runner.codec import decode
-from runner.records import TERMINAL, Execution, History, Status
+from runner.errors import InfrastructureError, UnknownExecution
+from runner.records import TERMINAL, AuditEntry, Execution, History, Status
 from runner.store import Store
+from tests.e2e import ledger
 from tests.faults import program
 from tests.faults.checker import Final
 
 #: Histories that are read at once.
 AT_ONCE = 100
+#: Seconds between two looks at what has ended meanwhile.
+ROLLING_S = 5.0
+Trails = Mapping[str, Sequence[AuditEntry]]
 OPEN = tuple(status for status in Status if status not in TERMINAL)
 #: The indexes of things to do: when all is over, none may have anything.
 TO_DO = ("timers", "leases", "ready", "outbox")
@@ -86,6 +93,44 @@ def final_of(history: History, clocks: Clocks) -> Final:
         inbox=tuple(str(decode(item.payload, str)) for item in history.inbox if item.kind == "signal"),
         error="" if execution.error is None else repr(execution.error[:300]),
     )
+
+
+class Rolling:
+    """Reads what has ended while the run goes on: a store that forgets early would have nothing to show at the end."""
+
+    def __init__(self, client: Client, clocks: Clocks, path: Path) -> None:
+        self.finals: dict[str, Final] = {}
+        self._client = client
+        self._clocks = clocks
+        self._tail = ledger.Tail(path)
+        self._waiting: set[str] = set()
+
+    async def keep_up(self) -> None:
+        """Until cancelled. An outage of the store is waited out."""
+        while True:
+            self._waiting |= {line["execution"] for line in self._tail.news() if line["kind"] == "started"}
+            self._waiting -= set(self.finals)
+            for id in tuple(self._waiting):
+                with suppress(InfrastructureError, UnknownExecution):  # the checker has to say that it is lost
+                    await self._read(id)
+            await asyncio.sleep(ROLLING_S)
+
+    async def _read(self, id: str) -> None:
+        execution = await self._client.execution(id)
+        if execution.status.terminal:
+            children = [link.execution_id for link in await self._client.store.children(id)]
+            records = [execution, *[await self._client.execution(child) for child in children]]
+            self.finals |= {one.id: one for one in await finals(self._client, records, self._clocks)}
+
+
+async def audits(client: Client, ids: Iterable[str]) -> Trails:
+    """The audit trail of each."""
+    wanted = list(ids)
+    read: dict[str, Sequence[AuditEntry]] = {}
+    for first in range(0, len(wanted), AT_ONCE):
+        some = wanted[first : first + AT_ONCE]
+        read |= dict(zip(some, await asyncio.gather(*map(client.store.audit, some)), strict=True))
+    return read
 
 
 async def is_over(client: Client) -> bool:

@@ -58,7 +58,7 @@ async def work(name: str, given: Made) -> Made:
     at = time.monotonic()  # first of all: from here on it counts as called
     step = current_step()
     where = {"execution": step.execution_id, "step": step.id, "attempt": step.attempt}
-    ledger.write(LEDGER, kind="called", **where, called_at=at, given=given.token)
+    ledger.write(LEDGER, kind="called", **where, called_at=at, given=given.token, tasks=len(asyncio.all_tasks()))
     await asyncio.sleep(BODY_S)
     made = Made(worth(name, given.value), secrets.token_hex(4))
     ledger.write(LEDGER, kind="effect", **where, token=made.token)

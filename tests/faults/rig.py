@@ -8,11 +8,12 @@ assert outcome.findings == []
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +75,21 @@ class NobodyLeft(Exception):
 class Rig:
     """Made by ``rig``. Faults act on its servers, its proxies (by role and server) and its members."""
 
-    def __init__(self, setup: Setup, redis: RedisServer, rabbit: RabbitServer, system: Launcher) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        redis: RedisServer,
+        rabbit: RabbitServer,
+        system: Launcher,
+        ways: Mapping[tuple[str, str], Proxy],
+        client: Client,
+    ) -> None:
         self.setup = setup
         self.redis = redis
         self.rabbit = rabbit
         self.system = system
-        self.client: Client  # past the proxies
-        self.ways: dict[tuple[str, str], Proxy] = {}
+        self.client = client  # past the proxies
+        self.ways = ways
         self.members: list[Member] = []
         self.seen: Counter[str] = Counter()
         self.progress = ledger.Tail(system.ledger)
@@ -122,8 +131,15 @@ class Rig:
     def end(self, member: Member, number: signal.Signals) -> None:
         """Have it killed, or asked to leave: its place is taken by another."""
         member.doomed = True
-        self.wrote("ended", victim=member.process.pid, role=member.role, how=number.name)
+        name = self.name_of(member)
+        self.wrote("ended", victim=member.process.pid, role=member.role, name=name, how=number.name)
         member.process.send_signal(number)
+
+    def name_of(self, member: Member) -> str:
+        """What the process calls itself; empty when it has not said."""
+        log = self.system.logs_of[member.process.pid].read_text(errors="replace")
+        said = next((line for line in log.splitlines() if f'"{member.role}.ready"' in line), "{}")
+        return str(json.loads(said).get(member.role, ""))
 
     def stop(self, member: Member) -> None:
         member.stopped = True
@@ -211,12 +227,12 @@ async def rig(setup: Setup, redis: RedisServer, rabbit: RabbitServer, folder: Pa
     """A rig over servers that it may kill, and its processes, none of which outlives it."""
     namespace = f"faults-{folder.name[-20:]}"
     async with AsyncExitStack() as stack:
-        app = f"{program.__name__}:app"
-        system = stack.enter_context(launcher(redis.url, rabbit.url, namespace, folder, app))
-        one = Rig(setup, redis, rabbit, system)
+        ways: dict[tuple[str, str], Proxy] = {}
         for role in ROLES:
             for server, url in zip(SERVERS, (redis.url, rabbit.url), strict=True):
                 proxy = Proxy(url, name=f"{role}-{server}", seed=setup.seed)
-                one.ways[role, server] = await stack.enter_async_context(proxy)
-        one.client = await stack.enter_async_context(Client(App(namespace), redis.url, rabbit.url))
-        yield one
+                ways[role, server] = await stack.enter_async_context(proxy)
+        app = f"{program.__name__}:app"
+        system = stack.enter_context(launcher(redis.url, rabbit.url, namespace, folder, app))
+        client = await stack.enter_async_context(Client(App(namespace), redis.url, rabbit.url))
+        yield Rig(setup, redis, rabbit, system, ways, client)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.e2e import ledger
-from tests.faults.checker import Finding, check
+from tests.faults.checker import Final, Finding, check
 from tests.faults.faults import FAULTS, Fault
-from tests.faults.finals import Clocks, all_executions, finals, is_over, left_over
+from tests.faults.finals import Clocks, Rolling, Trails, all_executions, audits, finals, is_over, left_over
 from tests.faults.plan import Strike
+from tests.faults.recovery import recoveries
 from tests.faults.rig import LOOK_S, PATIENCE_S, NobodyLeft, Rig
+from tests.faults.vitals import Trend, Vitals
 
 #: What processes say when a fault has reached them.
 CONSEQUENCES = (
@@ -22,13 +25,22 @@ CONSEQUENCES = (
 )
 
 
+#: Where ended executions are kept for less than this, they are read as they end.
+KEPT_SHORT_S = 3600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a run. ``seen``: how often each fault struck, and each of its consequences was seen."""
+    """What came of a run. ``seen``: how often each fault struck, and each of its consequences was seen.
+
+    ``recoveries``: seconds from the kill of a worker to the next claim of what it held, shortest first.
+    """
 
     findings: list[Finding]
     lines: list[ledger.Line]
     seen: Counter[str]
+    recoveries: list[float]
+    trends: list[Trend]
     seconds: float
 
 
@@ -41,23 +53,46 @@ async def run(
 ) -> Outcome:
     """One run of a fresh rig; ``on_progress`` is told how many starts were acknowledged."""
     begun = time.monotonic()
-    tending = asyncio.create_task(rig.tend())
-    try:
+    vitals = Vitals(rig)
+    async with running(rig.tend()):
         await rig.begin()
-        before = await Clocks.compare(rig.client.store)
+        clocks = await Clocks.compare(rig.client.store)
+        rolling = Rolling(rig.client, clocks, rig.system.ledger)
         rig.launch_producers()
-        await strike(rig, strikes, faults, on_progress)
-        await rig.heal()
-        await drain(rig)
-    finally:
-        tending.cancel()
+        async with running(vitals.watch(), *([rolling.keep_up()] if rig.setup.kept_s < KEPT_SHORT_S else [])):
+            await strike(rig, strikes, faults, on_progress)
+            await rig.heal()
+            await drain(rig)
+    ended, trails = await collected(rig, rolling, clocks)
+    lines = ledger.read(rig.system.ledger)
+    return Outcome(
+        findings=check(lines, ended, await left_over(rig.client.store)),
+        lines=lines,
+        seen=seen(rig, lines),
+        recoveries=recoveries(lines, trails, clocks.ahead_s),
+        trends=vitals.trends(),
+        seconds=time.monotonic() - begun,
+    )
+
+
+async def collected(rig: Rig, rolling: Rolling, before: Clocks) -> tuple[list[Final], Trails]:
+    """How every execution ended, and the trails of those that the store still has."""
     after = await Clocks.compare(rig.client.store)
     # Were one of the clocks set meanwhile, an end is taken to be later rather than earlier than it was.
     clocks = max(before, after, key=lambda one: one.ahead_s)
-    ended = await finals(rig.client, await all_executions(rig.client), clocks)
-    lines = ledger.read(rig.system.ledger)
-    findings = check(lines, ended, await left_over(rig.client.store))
-    return Outcome(findings=findings, lines=lines, seen=seen(rig, lines), seconds=time.monotonic() - begun)
+    there = await all_executions(rig.client)
+    ended = {one.id: one for one in await finals(rig.client, there, clocks)}
+    return list((rolling.finals | ended).values()), await audits(rig.client, ended)
+
+
+@asynccontextmanager
+async def running(*beside: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """These go on beside the block and end with it; one that fails ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in beside]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 async def strike(
@@ -106,6 +141,7 @@ def seen(rig: Rig, lines: Sequence[ledger.Line]) -> Counter[str]:
     seen["executions"] = len({line["execution"] for line in lines if line["kind"] == "started"})
     seen["calls"] = sum(calls.values())
     seen["calls.again"] = seen["calls"] - len(calls)
+    seen["tasks.most"] = max((line["tasks"] for line in lines if line["kind"] == "called"), default=0)
     for way in rig.ways.values():
         seen["replies.lost"] += way.lost
         seen["connections.broken"] += way.broken
