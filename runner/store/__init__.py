@@ -36,6 +36,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store.crashes import GIVE_UP, Crashes, CrashLimit
+from runner.store.standing import Standings
 from runner.transactions import (
     Commit,
     Committed,
@@ -98,7 +99,7 @@ class Renewer(Protocol):
     def close(self) -> None: ...
 
 
-class Store(Crashes, Protocol):
+class Store(Crashes, Standings, Protocol):
     namespace: str
     partitions: int
 

@@ -28,6 +28,7 @@ from runner.records import (
 )
 from runner.store import Renewer, Store, Subscription, sealing
 from runner.store.crashes import GIVE_UP, CrashLimit
+from runner.store.standing import Standing
 from runner.transactions import (
     Commit,
     Committed,
@@ -207,6 +208,12 @@ class SealedStore:
 
     async def children(self, id: str) -> tuple[ChildLink, ...]:
         return await self._store.children(id)
+
+    async def standing(self, id: str, queue: str) -> Standing:
+        return await self._store.standing(id, queue)
+
+    async def leader(self) -> Leadership | None:
+        return await self._store.leader()
 
     async def now(self) -> int:
         return await self._store.now()

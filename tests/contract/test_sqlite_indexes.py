@@ -117,6 +117,9 @@ async def a_whole_life(store: SqliteStore, clock: SkipClock) -> None:
     await a_family_life(store)
     await a_schedules_life(store)
     await store.lead("n", "name", 5)
+    await store.leader()
+    await start(store, a_start("z"))
+    await store.standing("z", "default")
     await store.workers(5)
 
 
@@ -143,7 +146,17 @@ async def test_no_statement_walks_through_what_is_over(monkeypatch: pytest.Monke
     }
     assert walks == {}
     used = " ".join(step for plan in found.values() for step in plan)
-    indexes = {"ready", "ready_queue", "passed_over", "timers", "leases", "expiry", "outbox_order", "schedules_due"}
+    indexes = {
+        "line",
+        "ready",
+        "ready_queue",
+        "passed_over",
+        "timers",
+        "leases",
+        "expiry",
+        "outbox_order",
+        "schedules_due",
+    }
     listings = {"by_age", "by_status", "by_workflow", "by_both", "by_need", "by_attribute"}
     assert {name for name in indexes | listings if not re.search(rf"INDEX {name}\b", used)} == set()
     sorts = {sql: plan for sql, plan in found.items() if any("TEMP B-TREE" in step for step in plan)}

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from runner.records import AuditEntry, ChildLink, Filter, History
 from runner.store import Store
 from runner.store.crashes import CrashLimit
+from runner.store.standing import Standing
 from runner.transactions import (
     Action,
     Commit,
@@ -382,6 +383,22 @@ class Comparison(RuleBasedStateMachine):
         found["ready"] = None if times["ready"] is None else AHEAD  # its grace may pass on a busy machine
         del found["now"]
         assert found == self.model.indexes()
+
+    @invariant()
+    def lines_as_the_model(self) -> None:
+        standings = self.wait(self.all_standings())
+        kept = self.model.executions
+        line = [id for id, one in kept.items() if one.ready and not one.passed]
+        for id, standing in standings.items():
+            one = kept.get(id)
+            assert (standing.since is not None) == (id in line)
+            assert (standing.offered_at is not None) == (one is not None and one.ready)
+            assert (standing.timer_at is not None) == (one is not None and one.timer is not None)
+            assert (standing.waiting, standing.ready) == (len(line), sum(one.ready for one in kept.values()))
+            assert standing.ahead <= len(line)
+
+    async def all_standings(self) -> dict[str, Standing]:
+        return {id: await self.store.standing(id, "default") for id in ("a", "b")}
 
     @invariant()
     def nothing_is_stuck(self) -> None:

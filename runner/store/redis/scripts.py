@@ -47,6 +47,8 @@ class Scripts:
     follow: Script
     heartbeat: Script
     lead: Script
+    leader: Script
+    line: Script
     list: Script
     meta: Script
     next_due: Script
@@ -67,6 +69,7 @@ class Scripts:
     rush: Script
     schedules: Script
     signal: Script
+    standing: Script
     start: Script
     start_child: Script
     stir_schedule: Script

@@ -32,6 +32,7 @@ from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
 from runner.store.redis.scripts import scripts
+from runner.store.redis.standing import RedisStandings
 from runner.tls import in_the_clear
 from runner.transactions import (
     Commit,
@@ -61,7 +62,7 @@ TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 MAX_LIMIT = 200
 
 
-class RedisStore(RedisCrashes):
+class RedisStore(RedisCrashes, RedisStandings):
     """``runner.store.Store`` on one Redis primary.
 
     A command without an answer is asked again for ``patience_s`` seconds in all, then

@@ -66,7 +66,7 @@ def created(start: Start, ns: int, partitions: int, now: int) -> Row:
 
 def readied(row: Row, now: int) -> Row:
     """Ready for a worker, with the grace its hint has; only its own deadline is still on a timer."""
-    return row._replace(seq=row.seq + 1, ready_at=now + GRACE_MS, timer_at=row.deadline)
+    return row._replace(seq=row.seq + 1, ready_at=now + GRACE_MS, since=now, timer_at=row.deadline)
 
 
 def ended(row: Row, move: Move, now: int) -> Row:
@@ -77,6 +77,7 @@ def ended(row: Row, move: Move, now: int) -> Row:
         cause=_CAUSES.get(move, Cause.NONE) if status is Status.FAILED else Cause.NONE,
         ended_at=now,
         ready_at=None,
+        since=None,
         timer_at=None,
         passed="",
         passes=0,
@@ -119,6 +120,7 @@ def claimed(row: Row, nonce: str, worker: str, lease_ms: int, now: int) -> Row:
         commits=0,
         answer=b"",
         ready_at=None,
+        since=None,
         timer_at=None,
         passed="",
     )
@@ -146,7 +148,7 @@ def held(row: Row, commit: Commit, now: int) -> Row:
 
 def passed_over(row: Row, reason: str, now: int) -> Row:
     delay = min(PASS_FIRST_MS << min(row.passes, 10), PASS_LAST_MS)
-    return row._replace(passed=reason, passes=row.passes + 1, ready_at=now + delay)
+    return row._replace(passed=reason, passes=row.passes + 1, ready_at=now + delay, since=None)
 
 
 def timer_fired(row: Row, now: int) -> Row:
@@ -205,6 +207,7 @@ def _suspended(row: Row, nearest: int | None) -> Row:
     return given_back(row)._replace(
         status=after(row.status, Move.SUSPEND),
         ready_at=None,
+        since=None,
         timer_at=min(moments, default=None),
         passes=0,
     )

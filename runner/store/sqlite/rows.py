@@ -63,6 +63,7 @@ class Row(NamedTuple):
     passed: str = ""
     passes: int = 0
     ready_at: int | None = None
+    since: int | None = None  # when it became ready, unless it was passed over since
     expires_at: int | None = None
     inbox: int = 0  # its length
     cancel_index: int | None = None  # where in the inbox the cancel lies; None also when a new run has left it behind

@@ -12,7 +12,9 @@ SCHEMA = 1
 # a row anew, with all its overflow pages, whenever one of its columns changes.
 #
 # Every time index is partial: it holds what is waiting, and does not grow with what is over.
-TABLES = """
+LINE = "CREATE INDEX line ON execution (ns, queue, since) WHERE ready_at IS NOT NULL;"
+_JOINED = "UPDATE execution SET since = ready_at WHERE ready_at IS NOT NULL AND passed = '';"
+TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE namespace (ns INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL);
@@ -59,6 +61,7 @@ CREATE TABLE execution (
     passed TEXT NOT NULL,
     passes INTEGER NOT NULL,
     ready_at INTEGER,
+    since INTEGER,
     timer_at INTEGER,
     expires_at INTEGER,
     inbox INTEGER NOT NULL,
@@ -73,6 +76,7 @@ CREATE TABLE execution (
 );
 CREATE INDEX ready ON execution (ns, p, ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX ready_queue ON execution (ns, p, queue) WHERE ready_at IS NOT NULL;
+{LINE}
 CREATE INDEX passed_over ON execution (ns, workflow, version, ready_at) WHERE passes > 0;
 CREATE INDEX timers ON execution (ns, p, timer_at) WHERE timer_at IS NOT NULL;
 CREATE INDEX leases ON execution (ns, p, lease_until) WHERE lease_until IS NOT NULL;
@@ -214,6 +218,14 @@ def prepare(db: sqlite3.Connection, where: str) -> None:
             f"{where} has schema {found}, this version of Runner reads schema {SCHEMA}: "
             f"use the version that wrote it, or another file"
         )
+    _bring_up(db)
+
+
+def _bring_up(db: sqlite3.Connection) -> None:
+    """What is ready in a file that was written before lines were kept joins them in the order it is looked at."""
+    columns = {name for _, name, *_ in db.execute("PRAGMA table_info(execution)")}
+    if "since" not in columns:
+        db.executescript(f"BEGIN; ALTER TABLE execution ADD COLUMN since INTEGER; {LINE} {_JOINED} COMMIT;")
 
 
 def enter(db: sqlite3.Connection, where: str, namespace: str, partitions: int) -> int:

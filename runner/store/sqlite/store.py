@@ -43,6 +43,7 @@ from runner.store.sqlite.crashes import SqliteCrashes
 from runner.store.sqlite.direct import Direct
 from runner.store.sqlite.lock import FileLock
 from runner.store.sqlite.session import Session
+from runner.store.sqlite.standing import SqliteStandings
 from runner.store.sqlite.topics import Listener, Topics
 from runner.store.sqlite.writer import Writer
 from runner.transactions import (
@@ -76,7 +77,7 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class SqliteStore(SqliteCrashes):
+class SqliteStore(SqliteCrashes, SqliteStandings):
     """The store on one file, or in memory with ``path`` None; see ``runner.store.Store`` for what it guarantees.
 
     It belongs to one process, and in it to one store, while it is open: opening it elsewhere is

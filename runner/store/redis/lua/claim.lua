@@ -36,6 +36,7 @@ forget_reason(r)
 call('HSET', key('x', id), 'nonce', nonce, 'worker', worker, 'count', 0)
 call('HSETNX', key('x', id), 'started_at', now)
 call('ZREM', READY .. r.queue, id)
+call('ZREM', LINE .. r.queue, id)
 call('ZREM', TIMERS, id)
 call('ZADD', LEASES, now + lease_ms, id)
 return { 'ok', history(id), rows }

@@ -24,6 +24,7 @@ local function offer(queue, id)
   local r = load(id)
   if not r or TERMINAL[r.status] or r.nonce ~= '' then
     call('ZREM', READY .. queue.name, id)
+    call('ZREM', LINE .. queue.name, id)
     return
   end
   call('ZADD', READY .. queue.name, now + backoff, id)

@@ -16,5 +16,6 @@ end
 local delay = math.min(LIMITS.pass_first * 2 ^ math.min(r.passes, 30), LIMITS.pass_last)
 call('HSET', key('x', id), 'passed', reason, 'passes', r.passes + 1, 'pass_token', token)
 call('ZADD', READY .. r.queue, now + delay, id)
+call('ZREM', LINE .. r.queue, id)
 call('ZADD', passed_key(r), now, id)
 return 1

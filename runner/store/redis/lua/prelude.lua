@@ -15,6 +15,8 @@ local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local READY, LEASES, TIMERS, EXPIRY = PREFIX .. 'ready:', PREFIX .. 'leases', PREFIX .. 'timers', PREFIX .. 'expiry'
+-- Of a queue what is ready and was not passed over, by when it became ready: nothing is decided by it, it is to be looked at.
+local LINE = PREFIX .. 'line:'
 
 local function key(kind, id)
   return PREFIX .. kind .. ':' .. id
@@ -140,6 +142,7 @@ local function make_ready(r)
   r.seq = r.seq + 1
   call('HSET', key('x', r.id), 'seq', r.seq)
   call('ZADD', READY .. r.queue, now + LIMITS.grace, r.id)
+  call('ZADD', LINE .. r.queue, now, r.id)
   call('SADD', PREFIX .. 'queues', r.queue)
   set_timer(r, r.deadline)
   return wake(r)
