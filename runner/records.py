@@ -14,6 +14,8 @@ from typing import Any
 
 import msgpack
 
+from runner.load import NO_LOAD, Load
+
 
 class Status(StrEnum):
     """Where an execution is. The legal moves are in ``runner.core.status``."""
@@ -101,12 +103,8 @@ def pack_tries(tries: tuple[Try, ...]) -> bytes:
 
 
 def unpack_tries(blob: bytes) -> tuple[Try, ...]:
-    if not blob:
-        return ()
-    return tuple(
-        Try(attempt=attempt, started_at=started_at, ended_at=ended_at, worker=worker, error=error)
-        for attempt, started_at, ended_at, worker, error in msgpack.unpackb(blob)
-    )
+    names = [one.name for one in fields(Try)]
+    return tuple(Try(**dict(zip(names, row, strict=True))) for row in msgpack.unpackb(blob)) if blob else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +275,7 @@ class WorkerInfo:
     slots: int
     lease_ms: int = 10_000
     seen_at: int = 0
+    load: Load = NO_LOAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
+from runner.load import Load, LongStep
 from runner.log import Logger
 from runner.records import WorkerInfo
 from runner.store import Renewer
 from runner.transactions import Lease, Renewed
+from runner.workers.pace import Pace
 
 log = Logger("runner.leases")
 
@@ -47,19 +50,28 @@ Told = Callable[[HeldLease, Renewed], None]
 
 
 class LeaseKeeper:
-    """Renews all leases every third of their time, in one write, and says that the worker is alive.
+    """Renews all leases every third of their time, in one write, and says that the worker is alive, and at what it works.
 
     It stops renewing while ``loop_alive`` says no: a worker whose loop hangs must lose its executions in the end.
     """
 
     def __init__(
-        self, renewer: Renewer, worker: WorkerInfo, lease_ms: int, *, told: Told, loop_alive: Callable[[], bool]
+        self,
+        renewer: Renewer,
+        worker: WorkerInfo,
+        lease_ms: int,
+        *,
+        told: Told,
+        loop_alive: Callable[[], bool],
+        long_steps: Callable[[], tuple[LongStep, ...]] = tuple,
     ) -> None:
         self._renewer = renewer
         self._worker = worker
         self._lease_ms = lease_ms
         self._told = told
         self._loop_alive = loop_alive
+        self._long_steps = long_steps
+        self._pace = Pace()
         self._held: dict[str, HeldLease] = {}  # by nonce
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -67,7 +79,7 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Register the worker, then keep going. Blocks; raises StoreUnavailable when it cannot be registered."""
-        self._renewer.heartbeat(self._worker)
+        self._beat()
         self._thread.start()
 
     def stop(self) -> None:
@@ -81,9 +93,12 @@ class LeaseKeeper:
         with self._lock:
             self._held[lease.nonce] = lease
 
-    def drop(self, lease: HeldLease) -> None:
+    def drop(self, lease: HeldLease, queue: str = "") -> None:
+        """Renew it no longer; with a ``queue``, a turn of which has ended."""
         with self._lock:
             self._held.pop(lease.nonce, None)
+        if queue:
+            self._pace.ended(queue)
 
     @property
     def count(self) -> int:
@@ -102,7 +117,7 @@ class LeaseKeeper:
             leases = list(self._held.values())
         try:
             # Before the leases: of a worker that died, no lease must run out while this still says that it lives.
-            self._renewer.heartbeat(self._worker)
+            self._beat()
             asked_at = boot_ms()
             answers = self._renewer.renew([Lease(id=one.id, nonce=one.nonce) for one in leases], self._lease_ms)
             self._tell(leases, answers, asked_at)
@@ -110,6 +125,11 @@ class LeaseKeeper:
             log.warning("lease.renewal_failed", held=len(leases), error=str(error))
         except Exception:  # a thread that ended in silence would cost every lease from here on
             log.exception("lease.renewal_broken", held=len(leases))
+
+    def _beat(self) -> None:
+        ended, over_ms = self._pace.lately()
+        load = Load(busy=self.count, ended=ended, over_ms=over_ms, steps=self._long_steps())
+        self._renewer.heartbeat(replace(self._worker, load=load))
 
     def _tell(self, leases: Sequence[HeldLease], answers: Sequence[Renewed], asked_at: int) -> None:
         for lease, answer in zip(leases, answers, strict=True):

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from runner.clock import boot_ms
 from runner.codec import encode, roundtrip
 from runner.core.commands import Compensation, Step
 from runner.failures import sound
+from runner.load import LongStep
 from runner.step import CurrentStep, enter
+
+#: An attempt that has run for this long is told of with each heartbeat, in ms; so many are, the longest.
+LONG_MS, MAX_LONG = 3_000, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,7 @@ class StepRunner:
         # A body waits for its thread here, where giving up costs nothing and no timeout runs, not in the pool's queue.
         self._free = asyncio.Semaphore(threads)
         self._threads: dict[str, asyncio.Future[Any]] = {}  # running, by idempotency key
+        self._under_way: dict[int, tuple[int, CurrentStep, int | None]] = {}  # attempts: since when, what, its limit
 
     def close(self) -> None:
         """Let go of the threads; those still running are not waited for."""
@@ -70,6 +76,29 @@ class StepRunner:
 
     async def perform(self, command: Step, step: CurrentStep, permitted: Permitted) -> Attempt:
         """One attempt. Raises nothing but the cancellation of the task it runs in."""
+        self._under_way[id(step)] = (boot_ms(), step, command.timeout_ms)
+        try:
+            return await self._attempt(command, step, permitted)
+        finally:
+            del self._under_way[id(step)]
+
+    def long(self) -> tuple[LongStep, ...]:
+        """The attempts that have run for long, the longest first; from any thread."""
+        now = boot_ms()
+        found = [
+            LongStep(
+                execution_id=step.execution_id,
+                step=step.id,
+                attempt=step.attempt,
+                for_ms=now - began,
+                timeout_ms=timeout_ms,
+            )
+            for began, step, timeout_ms in list(self._under_way.values())
+            if now - began >= LONG_MS
+        ]
+        return tuple(sorted(found, key=lambda one: -one.for_ms)[:MAX_LONG])
+
+    async def _attempt(self, command: Step, step: CurrentStep, permitted: Permitted) -> Attempt:
         try:
             value = await self._call(command, step, permitted)
         except _NotCalled:

@@ -93,6 +93,7 @@ class Worker:
             self.options.lease_ms,
             told=self._renewed,
             loop_alive=self._watch.alive if self.options.watch_loop else lambda: True,
+            long_steps=self._steps.long,
         )
 
     def _info(self) -> WorkerInfo:

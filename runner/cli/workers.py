@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 
 import click
 
 from runner.cli.options import Command, json_option
 from runner.cli.output import moment, put_json, put_table
 from runner.cli.target import Target, connected, for_target
+from runner.load import turns_per_minute
 from runner.records import WorkerInfo
 
 #: A worker says that it is alive every few seconds, more slowly with a long --lease.
 _SEEN_MS = 60_000
+_HEADINGS = ("id", "build", "queues", "slots", "busy", "turns/min", "seen", "workflows")
 
 
 @click.group()
@@ -33,7 +36,7 @@ def list_workers(
     if as_json:
         put_json({"workers": [_document(worker) for worker in found]})
     else:
-        put_table(("id", "build", "queues", "slots", "seen", "workflows"), [_row(worker) for worker in found])
+        put_table(_HEADINGS, [_row(worker) for worker in found])
 
 
 async def _workers(target: Target) -> list[WorkerInfo]:
@@ -47,6 +50,9 @@ def _document(worker: WorkerInfo) -> dict[str, object]:
         "build": worker.build or None,
         "queues": worker.queues,
         "slots": worker.slots,
+        "busy": worker.load.busy,
+        "ended": {"within_ms": worker.load.over_ms, "turns": dict(worker.load.ended)},
+        "long_steps": [asdict(step) for step in worker.load.steps],
         "seen_at": moment(worker.seen_at),
         "workflows": [{"name": name, "version": version} for name, version, *_ in worker.workflows],
     }
@@ -55,4 +61,5 @@ def _document(worker: WorkerInfo) -> dict[str, object]:
 def _row(worker: WorkerInfo) -> tuple[str, ...]:
     known = ", ".join(f"{name} v{version}" for name, version, *_ in worker.workflows)
     seen = moment(worker.seen_at) or ""
-    return (worker.id, worker.build, ", ".join(worker.queues), str(worker.slots), seen, known)
+    work = (str(worker.slots), str(worker.load.busy), f"{turns_per_minute(worker.load):.0f}")
+    return (worker.id, worker.build, ", ".join(worker.queues), *work, seen, known)

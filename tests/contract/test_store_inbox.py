@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from runner.load import Load, LongStep
 from runner.records import Cause, Status, WorkerInfo
 from runner.store import Store
 from runner.transactions import (
@@ -46,6 +47,12 @@ def a_worker(id: str = "w-1") -> WorkerInfo:
         workflows=(("order", 1, "default"), ("order", 2, "urgent")),
         slots=8,
         lease_ms=7_000,
+        load=Load(
+            busy=2,
+            ended=(("default", 7),),
+            over_ms=60_000,
+            steps=(LongStep(execution_id="e-1", step="charge", attempt=2, for_ms=5_000, timeout_ms=None),),
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgpack
 
+from runner.load import NO_LOAD, Load
 from runner.records import (
     AuditEntry,
     Cause,
@@ -114,7 +115,7 @@ def parcel(reply: Reply, partition: int) -> Parcel:
 
 def worker(reply: bytes) -> WorkerInfo:
     seen_at, _, blob = reply.partition(b" ")
-    id, build, queues, workflows, slots, lease_ms, *_ = msgpack.unpackb(blob)
+    id, build, queues, workflows, slots, lease_ms, *later = msgpack.unpackb(blob)
     return WorkerInfo(
         id=id,
         build=build,
@@ -123,6 +124,7 @@ def worker(reply: bytes) -> WorkerInfo:
         slots=slots,
         lease_ms=lease_ms,
         seen_at=int(seen_at),
+        load=Load.of_row(later[0]) if later else NO_LOAD,
     )
 
 

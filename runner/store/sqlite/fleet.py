@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
+from runner.load import NO_LOAD, Load
 from runner.records import Leadership, WorkerInfo
 from runner.store.sqlite.session import Session
 
@@ -25,8 +26,8 @@ def abdicate(s: Session, nonce: str) -> None:
 
 def heartbeat(s: Session, worker: WorkerInfo) -> None:
     known = s.db.execute("SELECT 1 FROM worker WHERE ns = ? AND id = ?", (s.ns, worker.id)).fetchone()
-    packed = msgpack.packb((worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms))
-    s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, packed))
+    told = (worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms, worker.load.row())
+    s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, msgpack.packb(told)))
     if known is None:
         s.words.append(("workers", worker.id))
 
@@ -43,7 +44,7 @@ def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
 
 
 def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
-    build, queues, workflows, slots, lease_ms = msgpack.unpackb(packed)
+    build, queues, workflows, slots, lease_ms, *later = msgpack.unpackb(packed)
     return WorkerInfo(
         id=id,
         build=build,
@@ -52,4 +53,5 @@ def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
         slots=slots,
         lease_ms=lease_ms,
         seen_at=seen_at,
+        load=Load.of_row(later[0]) if later else NO_LOAD,
     )
