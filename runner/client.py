@@ -30,6 +30,8 @@ from runner.store.factory import open_store
 from runner.store.sealed import sealed
 from runner.transactions import Deliver, Reception
 from runner.waiting import until_ended
+from runner.why import Why
+from runner.why.gather import Asking
 from runner.workflow import Workflow
 
 T = TypeVar("T")
@@ -308,6 +310,17 @@ class Client(Scheduling):
         all the time; this does not wait for one. Safe beside it and beside itself: each execution is woken once.
         """
         return await recover(self.store, self.broker, self._courier, most=most)
+
+    async def why(self, execution_id: str) -> Why:
+        """What the execution waits for, since when, what ends that, and what is wrong if something is.
+
+        The codes of the reasons are stable: ``runner.why.ReasonCode``. It asks the store a few times, and the broker once;
+        what does not answer but the store itself is told of as a reason. Raises UnknownExecution, StoreUnavailable.
+        """
+        why = await Asking(self.app, self.store, self.broker).why(check_id(execution_id))
+        if why is None:
+            raise self.unknown(execution_id)
+        return why
 
     async def describe(self, workflow: Workflow[I, O] | str, input: I | None = None) -> Flow:
         """What the workflow would do, as nodes: no step is called, nothing is stored, sent or asked of a backend.

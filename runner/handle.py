@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from runner.detail import AuditLine, Detail
 from runner.records import Execution, Status
 from runner.signals import Signal
+from runner.why import Why
 
 if TYPE_CHECKING:
     from runner.client import Client
@@ -58,6 +59,10 @@ class Handle(Generic[T_co]):
     async def detail(self) -> Detail:
         """All there is to know of it. Raises UnknownExecution."""
         return await self._client.operator.detail(self.id)
+
+    async def why(self) -> Why:
+        """What it waits for, and what is wrong if something is. See ``Client.why``."""
+        return await self._client.why(self.id)
 
     def watch(self) -> AsyncIterator[AuditLine]:
         """What happens to it, until it has ended. See ``Client.watch``."""

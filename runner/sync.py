@@ -21,6 +21,7 @@ from runner.schedules import ScheduleOptions
 from runner.signals import Signal
 from runner.starts import StartOptions
 from runner.tree import Tree
+from runner.why import Why
 from runner.workflow import Workflow
 
 T = TypeVar("T")
@@ -54,6 +55,9 @@ class SyncHandle(Generic[T_co]):
 
     def detail(self) -> Detail:
         return self._client.run(self._handle.detail())
+
+    def why(self) -> Why:
+        return self._client.run(self._handle.why())
 
     def watch(self) -> Iterator[AuditLine]:
         return self._client.watch(self.id)
@@ -299,6 +303,10 @@ class SyncClient:
     def describe(self, workflow: Workflow[I, O] | str, input: I | None = None) -> Flow:
         """See ``Client.describe``."""
         return self.run(self._client.describe(workflow, input))
+
+    def why(self, execution_id: str) -> Why:
+        """See ``Client.why``."""
+        return self.run(self._client.why(execution_id))
 
     def recover(self, *, most: int = 1_000) -> Report:
         """See ``Client.recover``."""

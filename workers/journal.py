@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from runner.core.commands import Decision, Opened, Sleep, Step, WaitForEnd, WaitForSignal
 from runner.core.decide import Event, events
+from runner.core.limits import MAX_BYTES, MAX_ENTRIES
 from runner.core.places import show
 from runner.records import (
     Entry,
@@ -18,10 +19,6 @@ from runner.records import (
 from runner.step import Pulse, StepState
 from runner.transactions import Committed, Follow, Open, Outgoing
 
-#: A run may record this many entries, and this many bytes: every claim reads them all.
-MAX_ENTRIES, MAX_BYTES = 10_000, 50 * 1024 * 1024
-#: From this share of either on, each turn warns.
-WARN_FULLNESS = 0.8
 #: So many times that a run may record that is being cancelled or undone: each of its steps has a compensation, and more.
 WAY_OUT = 3
 

@@ -21,6 +21,7 @@ from runner.core.anew import mark, tried_anew
 from runner.core.branches import Returned
 from runner.core.commands import Decision, Opened
 from runner.core.decide import Event
+from runner.core.limits import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS
 from runner.core.replay import CANCEL_ID, Continued, RollbackFailed
 from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
@@ -40,7 +41,7 @@ from runner.transactions import (
     Wake,
 )
 from runner.workers.ending import Park, Situation, ending_of
-from runner.workers.journal import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS, WAY_OUT, TurnJournal
+from runner.workers.journal import WAY_OUT, TurnJournal
 from runner.workers.leases import HeldLease
 from runner.workers.performing import Performing
 from runner.workers.play import Play

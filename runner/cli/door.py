@@ -105,9 +105,9 @@ async def _do(method: str, asked: Any, client: Client) -> Any:
             return done
         case "audit":
             return [row.pack() for row in await store.audit(asked)]
-        case "now":
-            return await store.now()
-        case "schedules" | "drop_schedule":
+        case "now" | "leader":
+            return await getattr(store, method)()
+        case "standing" | "schedules" | "drop_schedule":
             return await getattr(store, method)(*asked)
         case _:
             return await getattr(store, method)(asked)

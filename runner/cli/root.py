@@ -23,6 +23,7 @@ _COMMANDS = {
     "scheduler": ("runner.cli.scheduler:scheduler", "Turn time into work; as many as you like, one leads."),
     "start": ("runner.cli.start:start", "Start an execution."),
     "executions": ("runner.cli.executions:executions", "List, show, watch, signal, cancel and operate executions."),
+    "why": ("runner.cli.why:why", "Say why an execution is where it is, and what to do about it."),
     "schedules": ("runner.cli.schedules:schedules", "Make schedules, see them, pause, trigger and backfill them."),
     "queues": ("runner.cli.queues:queues", "See what waits in the queues, and what nobody could read."),
     "workers": ("runner.cli.workers:workers", "See which workers are alive."),

@@ -19,10 +19,12 @@ from runner.records import (
     Execution,
     Filter,
     History,
+    Leadership,
     Page,
     Schedule,
     WorkerInfo,
 )
+from runner.store.standing import Standing
 from runner.transactions import (
     Deliver,
     Delivered,
@@ -96,6 +98,14 @@ class DoorStore:
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
         workers: list[WorkerInfo] = await self._ask("workers", within_ms)
         return workers
+
+    async def standing(self, id: str, queue: str) -> Standing:
+        standing: Standing = await self._ask("standing", (id, queue))
+        return standing
+
+    async def leader(self) -> Leadership | None:
+        leader: Leadership | None = await self._ask("leader", None)
+        return leader
 
     async def schedule(self, id: str) -> Schedule | None:
         schedule: Schedule | None = await self._ask("schedule", id)

@@ -23,10 +23,12 @@ from runner.records import (
     Execution,
     Filter,
     History,
+    Leadership,
     Page,
     Schedule,
     WorkerInfo,
 )
+from runner.store.standing import Standing
 from runner.transactions import (
     Deliver,
     Delivered,
@@ -48,6 +50,8 @@ METHODS: Mapping[str, tuple[Any, Any]] = {
     "children": (str, list[ChildLink]),
     "executions": (Filter, Page),
     "workers": (int, list[WorkerInfo]),
+    "standing": (tuple[str, str], Standing),
+    "leader": (None, Leadership | None),
     "schedule": (str, Schedule | None),
     "schedules": (tuple[int, str], list[Schedule]),
     "put_schedules": (list[Schedule], list[bool]),

@@ -1,0 +1,52 @@
+"""Facts in, reasons out: the first is what it waits for, or what is wrong; then what is worth knowing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.why.about import about
+from runner.why.around import around
+from runner.why.codes import ReasonCode
+from runner.why.ended import ended
+from runner.why.facts import Facts
+from runner.why.owned import owned
+from runner.why.ready import ready
+from runner.why.reason import Reason, Why
+from runner.why.signals import signals
+from runner.why.waiting import waiting
+
+
+def explained(facts: Facts) -> Why:
+    execution = facts.execution
+    reasons = tuple(_once(_reasons(facts)))
+    return Why(
+        execution_id=execution.id,
+        status=execution.status,
+        summary=f"{execution.workflow} v{execution.version} is {execution.status}: {reasons[0].text}",
+        reasons=reasons,
+        now=facts.now,
+    )
+
+
+def _reasons(facts: Facts) -> Iterator[Reason]:
+    if facts.execution.status.terminal:
+        yield from ended(facts)
+        return
+    if facts.owned:
+        yield from owned(facts)
+    elif facts.ready:
+        yield from ready(facts)
+    else:
+        yield from waiting(facts)
+    yield from signals(facts)
+    yield from around(facts)
+    yield from about(facts)
+
+
+def _once(reasons: Iterator[Reason]) -> Iterator[Reason]:
+    """Its own deadline may be all that it waits for: then that is told first, and not again."""
+    known: set[tuple[ReasonCode, int | None]] = set()
+    for reason in reasons:
+        if reason.code is not ReasonCode.DEADLINE or (reason.code, reason.until) not in known:
+            yield reason
+        known.add((reason.code, reason.until))
