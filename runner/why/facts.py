@@ -23,7 +23,7 @@ class Fleet:
 
     workers: tuple[WorkerInfo, ...] = ()
     leader: Leadership | None = None
-    away: Mapping[str, str] = NOBODY
+    away: Mapping[str, str] = field(default_factory=lambda: NOBODY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
