@@ -37,6 +37,9 @@ from runner.transactions import (
     RetryAttempt,
     Suspend,
 )
+from runner.why import ReasonCode
+from runner.why.explain import explained
+from runner.why.facts import Facts, Fleet
 from tests.contract.answers import (
     claimed,
     committed,
@@ -52,7 +55,7 @@ from tests.contract.answers import (
     woken,
 )
 from tests.contract.conftest import Backend
-from tests.contract.kept import AHEAD, PAST, moment
+from tests.contract.kept import AHEAD, PAST, Kept, moment
 from tests.contract.kit import a_parcel, a_row, a_start, an_entry, delivery, nonce
 from tests.contract.model import DELAYS, Model
 
@@ -121,6 +124,31 @@ COMMITS = st.builds(
     end=ENDS,
 )
 RUNS = st.sampled_from([0, 1, 1, 2])
+
+
+NOBODY = Fleet(away=dict.fromkeys(("workers", "leader"), "not asked"))
+WAITING = {
+    ReasonCode.DELAYED,
+    ReasonCode.SLEEPING,
+    ReasonCode.WAITING_SIGNAL,
+    ReasonCode.STEP_RETRY,
+    ReasonCode.RETRYING,
+    ReasonCode.TIMER_OVERDUE,
+    ReasonCode.DEADLINE,
+}
+
+
+def expected_first(kept: Kept, history: History) -> set[ReasonCode]:
+    """What the first reason may be, from what the model knows."""
+    if kept.over:
+        return {ReasonCode.ENDED}
+    if kept.nonce:
+        return {ReasonCode.RUNNING, ReasonCode.LEASE_OVERDUE}
+    if kept.ready:
+        return {ReasonCode.PASSED_OVER} if kept.passed else {ReasonCode.READY, ReasonCode.BACKLOG}
+    if kept.timer is None and all(wait.kind == "step" for wait in history.waits):
+        return {ReasonCode.NO_WAKE_SOURCE}  # the machine suspends what waits for nothing
+    return WAITING
 
 
 class Comparison(RuleBasedStateMachine):
@@ -384,7 +412,7 @@ class Comparison(RuleBasedStateMachine):
         del found["now"]
         assert found == self.model.indexes()
 
-    @invariant()
+    @rule()
     def lines_as_the_model(self) -> None:
         standings = self.wait(self.all_standings())
         kept = self.model.executions
@@ -396,6 +424,17 @@ class Comparison(RuleBasedStateMachine):
             assert (standing.timer_at is not None) == (one is not None and one.timer is not None)
             assert (standing.waiting, standing.ready) == (len(line), sum(one.ready for one in kept.values()))
             assert standing.ahead <= len(line)
+
+    @rule()
+    def whatever_is_not_over_is_explained(self) -> None:
+        """All that an answer to "why?" can be without a fleet: something first that is no surprise."""
+        standings = self.wait(self.all_standings())
+        for id, kept in self.model.executions.items():
+            history = self.wait(self.store.read(id))
+            assert history is not None
+            why = explained(Facts(history=history, standing=standings[id], fleet=NOBODY))
+            code = why.reasons[0].code
+            assert code in expected_first(kept, history), why
 
     async def all_standings(self) -> dict[str, Standing]:
         return {id: await self.store.standing(id, "default") for id in ("a", "b")}
