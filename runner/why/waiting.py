@@ -100,7 +100,7 @@ def _sleep(_: Facts, wait: Wait) -> Reason:
 def _signal(facts: Facts, wait: Wait) -> Reason:
     return Reason(
         code=ReasonCode.WAITING_SIGNAL,
-        text=f"it waits for signal {wait.name!r}" + ("" if wait.deadline is not None else ", however long that takes"),
+        text=f"it waits for signal {wait.name!r}" + ("" if wait.deadline is not None else ", without a deadline"),
         since=wait.opened_at,
         until=wait.deadline,
         cure=command("executions", "signal", facts.id, wait.name, "PAYLOAD"),

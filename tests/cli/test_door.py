@@ -78,6 +78,10 @@ async def test_a_client_works_through_the_door(file):
         assert [execution.id for execution in page.executions] == [handle.id]
         (worker,) = await client.store.workers(60_000)
         assert worker.workflows[0][:2] == ("waiting", 1)
+        leader = await client.store.leader()
+        assert leader is not None
+        assert leader.leader.startswith("scheduler-")
+        assert (await client.store.standing(handle.id, "default")).waiting == 0
         assert client.store.namespace == "shop"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,6 @@ def here(here, shell, monkeypatch):
     for name in ("RUNNER_STORE_URL", "RUNNER_BROKER_URL", "RUNNER_APP", "SHOP_NAMESPACE"):
         monkeypatch.setenv(name, shell.env[name])
     return here
-
-
-@pytest.fixture
-def closed_port():
-    """A port that refuses connections for as long as the test runs."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
 
 
 def children(shell, pool) -> set[int]:
