@@ -14,6 +14,8 @@ from typing import Any
 
 import msgpack
 
+from runner.codec import unpack_as
+
 
 class Status(StrEnum):
     """Where an execution is. The legal moves are in ``runner.core.status``."""
@@ -70,7 +72,9 @@ class Entry:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Entry:
-        number, id, kind, outcome, payload, at, attempts, consumes, started_at, tries, *_ = msgpack.unpackb(blob)
+        number, id, kind, outcome, payload, at, attempts, consumes, started_at, tries, *_ = unpack_as(
+            blob, "entry", members=10
+        )
         return cls(
             number=number,
             id=id,
@@ -105,7 +109,7 @@ def unpack_tries(blob: bytes) -> tuple[Try, ...]:
         return ()
     return tuple(
         Try(attempt=attempt, started_at=started_at, ended_at=ended_at, worker=worker, error=error)
-        for attempt, started_at, ended_at, worker, error in msgpack.unpackb(blob)
+        for attempt, started_at, ended_at, worker, error in unpack_as(blob, "attempts")
     )
 
 
@@ -159,18 +163,8 @@ class Notice:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Notice:
-        execution_id, status, workflow, attempt, key, cause, reason, result, error, *_ = msgpack.unpackb(blob)
-        return cls(
-            execution_id=execution_id,
-            status=status,
-            workflow=workflow,
-            attempt=attempt,
-            key=key,
-            cause=cause,
-            reason=reason,
-            result=result,
-            error=error,
-        )
+        names = [one.name for one in fields(cls)]
+        return cls(**dict(zip(names, unpack_as(blob, "notice", len(names)), strict=False)))
 
 
 #: An audit trail's field: plain, so that both stores and every reader can show it.
@@ -192,7 +186,7 @@ class AuditEntry:
 
     @classmethod
     def unpack(cls, execution_id: str, blob: bytes) -> AuditEntry:
-        at, kind, fields = msgpack.unpackb(blob)
+        at, kind, fields = unpack_as(blob, "audit row", 3)
         # Lua has one type for an empty list and an empty map.
         return cls(execution_id=execution_id, at=int(at), kind=kind, fields=fields or {})
 
@@ -387,7 +381,7 @@ class Schedule:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Schedule:
-        row = msgpack.unpackb(blob)
+        row = unpack_as(blob, "schedule")
         row["overlap"] = Overlap(row["overlap"])
         row["running"] = tuple(row["running"])
         row["attributes"] = tuple((name, text) for name, text in row["attributes"])

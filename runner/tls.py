@@ -16,8 +16,14 @@ _SECURED = ("rediss", "amqps")
 _CURES: tuple[tuple[str, str], ...] = (
     ("certificate has expired", "have the server's certificate renewed, or this machine's clock set"),
     ("certificate is not yet valid", "set this machine's clock, or wait for the server's certificate"),
-    ("certificate is not valid for", "the server's certificate is for another host: write the name it is for in the URL"),
-    ("CERTIFICATE_VERIFY_FAILED", "name the file with its authority's certificate in the URL: {authority}=/path/to/ca.pem"),
+    (
+        "certificate is not valid for",
+        "the server's certificate is for another host: write the name it is for in the URL",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "name the file with its authority's certificate in the URL: {authority}=/path/to/ca.pem",
+    ),
     ("CERTIFICATE_REQUIRED", "the server wants a certificate of ours: name it in the URL, {own}"),
     ("WRONG_VERSION_NUMBER", "that port does not speak TLS: use the server's TLS port"),
     ("ALERT_UNKNOWN_CA", "the server does not trust the authority of our certificate"),

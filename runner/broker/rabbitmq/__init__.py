@@ -52,7 +52,9 @@ class RabbitBroker:
 
     async def open(self, queues: Sequence[str] = ()) -> None:
         if in_the_clear(self._address.url):
-            log.warning("broker.plaintext", url=self._address.masked, cure="use amqps://: passwords and hints can be read")
+            log.warning(
+                "broker.plaintext", url=self._address.masked, cure="use amqps://: passwords and hints can be read"
+            )
         self._inspector.reopen()
         await self._publisher.open(*queues)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
+from runner.codec import unpack_as
 from runner.records import Leadership, WorkerInfo
 from runner.store.sqlite.session import Session
 
@@ -43,7 +44,7 @@ def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
 
 
 def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
-    build, queues, workflows, slots, lease_ms = msgpack.unpackb(packed)
+    build, queues, workflows, slots, lease_ms = unpack_as(packed, "worker", 5)
     return WorkerInfo(
         id=id,
         build=build,
