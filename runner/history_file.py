@@ -38,7 +38,7 @@ def read_history(text: str | bytes) -> HistoryFile:
         if head.version > VERSION:
             raise UsageError(f"a history file of version {head.version}: this Runner reads up to version {VERSION}")
         return msgspec.json.decode(text, type=HistoryFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
             f"this is no history file (`runner executions history ID --json` writes one): {error}"
         ) from None

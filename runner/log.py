@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Generator, MutableMapping
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
         # Plain text, no local variables: a traceback with locals prints passwords.
         structlog.processors.format_exc_info,
     ]
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    rendering: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [_escape, _plain_console()]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -110,7 +111,7 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _escape, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
     root = logging.getLogger()
@@ -122,12 +123,23 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
+def _plain_console() -> Any:
+    """Lines for people. The traceback comes as text already: a formatter of exceptions would print local variables."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
 def _escape(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Control characters in data could forge log lines or drive a terminal: show them escaped."""
-    for key, value in event.items():
-        if key != "exception":
-            event[key] = _printable(value)
-    return event
+    """Control characters in data could forge log lines or drive a terminal: show them escaped. (JSON escapes by itself.)"""
+    return {
+        _printable(key): _indented(value) if key == "exception" else _printable(value) for key, value in event.items()
+    }
+
+
+def _indented(traceback: Any) -> Any:
+    """A traceback has lines, and what was raised may have some of its own: none of them begins as an event does."""
+    if not isinstance(traceback, str):
+        return traceback
+    return "\n".join(f"  {_printable(line)}" for line in re.split(r"[\n\r\x0b\x0c\x85\u2028\u2029]", traceback))
 
 
 def _printable(value: Any) -> Any:

@@ -10,6 +10,9 @@ from dataclasses import astuple, dataclass
 
 import msgpack
 
+from runner.codec import unpack_as
+from runner.errors import PayloadError
+
 VERSION = 1
 MAX_BYTES = 1024
 
@@ -36,9 +39,9 @@ class Hint:
         if len(body) > MAX_BYTES:
             raise MalformedHint(f"a hint is at most {MAX_BYTES} bytes, this message has {len(body)}")
         try:
-            fields = msgpack.unpackb(body, strict_map_key=True)
-        except Exception as error:  # noqa: BLE001 - msgpack raises many kinds for foreign bytes
-            raise MalformedHint(f"not msgpack: {error}") from None
+            fields = unpack_as(body, "message")
+        except PayloadError as error:
+            raise MalformedHint(f"not a hint: {error}") from None
         match fields:
             case [1, str(execution_id), str(workflow), int(version), int(seq)] if execution_id:
                 return cls(execution_id, workflow, version, seq)
@@ -66,5 +69,5 @@ class Emission:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Emission:
-        id, event, payload, execution_id, workflow, at, *_ = msgpack.unpackb(blob)
+        id, event, payload, execution_id, workflow, at, *_ = unpack_as(blob, "event", 6)
         return cls(id=id, event=event, payload=payload, execution_id=execution_id, workflow=workflow, at=at)

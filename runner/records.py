@@ -14,6 +14,7 @@ from typing import Any
 
 import msgpack
 
+from runner.codec import unpack_as
 from runner.load import NO_LOAD, Load
 
 
@@ -72,7 +73,9 @@ class Entry:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Entry:
-        number, id, kind, outcome, payload, at, attempts, consumes, started_at, tries, *_ = msgpack.unpackb(blob)
+        number, id, kind, outcome, payload, at, attempts, consumes, started_at, tries, *_ = unpack_as(
+            blob, "entry", members=10
+        )
         return cls(
             number=number,
             id=id,
@@ -104,7 +107,7 @@ def pack_tries(tries: tuple[Try, ...]) -> bytes:
 
 def unpack_tries(blob: bytes) -> tuple[Try, ...]:
     names = [one.name for one in fields(Try)]
-    return tuple(Try(**dict(zip(names, row, strict=True))) for row in msgpack.unpackb(blob)) if blob else ()
+    return tuple(Try(**dict(zip(names, row, strict=True))) for row in unpack_as(blob, "attempts")) if blob else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,18 +160,8 @@ class Notice:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Notice:
-        execution_id, status, workflow, attempt, key, cause, reason, result, error, *_ = msgpack.unpackb(blob)
-        return cls(
-            execution_id=execution_id,
-            status=status,
-            workflow=workflow,
-            attempt=attempt,
-            key=key,
-            cause=cause,
-            reason=reason,
-            result=result,
-            error=error,
-        )
+        names = [one.name for one in fields(cls)]
+        return cls(**dict(zip(names, unpack_as(blob, "notice", len(names)), strict=False)))
 
 
 #: An audit trail's field: plain, so that both stores and every reader can show it.
@@ -190,7 +183,7 @@ class AuditEntry:
 
     @classmethod
     def unpack(cls, execution_id: str, blob: bytes) -> AuditEntry:
-        at, kind, fields = msgpack.unpackb(blob)
+        at, kind, fields = unpack_as(blob, "audit row", 3)
         # Lua has one type for an empty list and an empty map.
         return cls(execution_id=execution_id, at=int(at), kind=kind, fields=fields or {})
 
@@ -386,7 +379,7 @@ class Schedule:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Schedule:
-        row = msgpack.unpackb(blob)
+        row = unpack_as(blob, "schedule")
         row["overlap"] = Overlap(row["overlap"])
         row["running"] = tuple(row["running"])
         row["attributes"] = tuple((name, text) for name, text in row["attributes"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 
-from runner.codec import encode
+from runner.codec import encode, unpack_as
 from runner.errors import MisplacedCall
 from runner.records import Try, pack_tries, unpack_tries
 
@@ -58,7 +58,7 @@ class StepState:
     def unpack(cls, blob: bytes) -> StepState:
         if not blob:
             return cls()
-        first_at, tries, beat, done, total, *_ = msgpack.unpackb(blob)
+        first_at, tries, beat, done, total, *_ = unpack_as(blob, "state of a step", 5)
         return cls(first_at=first_at, tries=unpack_tries(tries), beat=beat, done=done, total=total)
 
 

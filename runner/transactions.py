@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgpack
 
+from runner.codec import unpack_as
 from runner.messages import Hint
 from runner.records import AuditEntry, Entry, InboxItem, Schedule, Status
 
@@ -64,7 +65,7 @@ class Start:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Start:
-        *row, entries = msgpack.unpackb(blob)
+        *row, entries = unpack_as(blob, "start", len(_START_FIELDS) + 1)
         named = dict(zip(_START_FIELDS, row, strict=True))
         named["attributes"] = tuple((name, text) for name, text in named["attributes"])
         return cls(**named, entries=tuple(Entry.unpack(one) for one in entries))
@@ -198,7 +199,7 @@ class Follow:
 
     @classmethod
     def unpack(cls, blob: bytes) -> Follow:
-        target, waiter, run, workflow, request = msgpack.unpackb(blob)
+        target, waiter, run, workflow, request = unpack_as(blob, "follow", 5)
         return cls(target=target, waiter=waiter, run=run, workflow=workflow, request=request)
 
     @property

@@ -17,15 +17,20 @@ from runner.plain import plain
 from runner.records import Execution
 from runner.workflow import Workflow
 
+#: Characters of JSON from the command line: more than any payload holds, and not so much that it fills the memory.
+MAX_TEXT = 16 * 1024 * 1024
+
 
 def read_json(text: str | None, *, what: str) -> Any:
     """The value of JSON text, of ``@file``, or of ``-`` (standard input); None for nothing. Raises UsageError."""
     if text is None:
         return None
     source = _source(text, what)
+    if len(source) > MAX_TEXT:
+        raise UsageError(f"{what}: more than {MAX_TEXT:,} characters; keep the data elsewhere and pass a reference")
     try:
         return json.loads(source)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number that is too long for Python to read
         quoting = "; a text needs quotes of its own: '\"text\"'" if text is source else ""
         raise UsageError(f"{what} is no JSON: {error}{quoting}") from None
 
@@ -33,9 +38,10 @@ def read_json(text: str | None, *, what: str) -> Any:
 def _source(text: str, what: str) -> str:
     try:
         if text == "-":
-            return sys.stdin.read()
+            return sys.stdin.read(MAX_TEXT + 1)
         if text.startswith("@"):
-            return Path(text[1:]).read_text(encoding="utf-8")
+            with Path(text[1:]).open(encoding="utf-8") as file:
+                return file.read(MAX_TEXT + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{what}: cannot read {text!r}: {error}") from None
     return text
@@ -55,7 +61,7 @@ def read_attributes(pairs: Iterable[str]) -> dict[str, Attribute]:
 def _scalar(text: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
 
 

@@ -23,10 +23,10 @@ from runner.codec.lower import Lowering
 from runner.codec.misfit import Misfit
 from runner.codec.same import check_bytes, check_types
 from runner.codec.typed import build
-from runner.codec.wire import SEALED, pack, unpack
-from runner.errors import PayloadTooLarge
+from runner.codec.wire import SEALED, pack, unpack, unpack_record
+from runner.errors import PayloadError, PayloadTooLarge
 
-__all__ = ["MAX_PAYLOAD", "SEALED", "Hints", "decode", "digest", "encode", "resolve_hints", "roundtrip"]
+__all__ = ["MAX_PAYLOAD", "SEALED", "Hints", "decode", "digest", "encode", "resolve_hints", "roundtrip", "unpack_as"]
 
 
 def encode(value: object, *, what: str = "value", limit: int = MAX_PAYLOAD) -> bytes:
@@ -78,6 +78,21 @@ def _check_same(value: Any, again: Any, blob: bytes) -> None:
     stored, _ = _encode(again)
     if stored != blob:
         check_bytes(value, again)
+
+
+def unpack_as(blob: bytes, what: str, members: int = 0) -> Any:
+    """The members of one of Runner's own records; every msgpack of ours that comes from a store is read here.
+
+    Raises PayloadError for what is over the limits on values and depth, for what none of ours holds (extension types,
+    keys that are no texts), and for what is no list of at least so many ``members``.
+    """
+    try:
+        read = unpack_record(blob)
+    except Misfit as misfit:
+        raise misfit.at(what) from misfit.__cause__
+    if members and not (isinstance(read, list) and len(read) >= members):
+        raise PayloadError(f"{what}: the stored bytes are none of ours: a list of {members} was expected", path=what)
+    return read
 
 
 def digest(value: object, *, what: str = "value") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runner.core.limits import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS
 from runner.records import Status
-from runner.store import MAX_CRASHES
+from runner.store.crashes import MAX_CRASHES
 from runner.why.codes import ReasonCode
 from runner.why.facts import Facts
 from runner.why.reason import Reason, command

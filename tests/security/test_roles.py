@@ -79,7 +79,9 @@ async def test_each_with_its_own_user_and_everything_works(
         handle = await client.start("whole", "tea")
         await handle.signal(go, "now")
         assert await handle.result(timeout=60) == ["teatea", "now", "TEA"]
-        schedule = await client.ensure_schedule("kid", "scheduled", id="often", interval=timedelta(seconds=1), max_runs=1)
+        schedule = await client.ensure_schedule(
+            "kid", "scheduled", id="often", interval=timedelta(seconds=1), max_runs=1
+        )
         while not (await client.get_schedule(schedule.id)).last_execution:
             await asyncio.sleep(0.05)
         assert await client.wait((await client.get_schedule("often")).last_execution, timeout=60) == "SCHEDULED"
@@ -111,9 +113,22 @@ async def looks(redis: SecuredRedis, rabbit: SecuredRabbit, id: str) -> None:
 # -- refused -----------------------------------------------------------------------------------------------------
 
 ADMIN = ("FLUSHALL", "KEYS *", "SCAN 0", "CONFIG GET *", "CONFIG SET maxmemory 1", "SHUTDOWN NOSAVE")
-CODE = ("EVAL return(1) 0", "FUNCTION LIST", "MODULE LIST", "SCRIPT FLUSH", "ACL LIST", "CLIENT KILL TYPE normal", "MONITOR")
+CODE = (
+    "EVAL return(1) 0",
+    "FUNCTION LIST",
+    "MODULE LIST",
+    "SCRIPT FLUSH",
+    "ACL LIST",
+    "CLIENT KILL TYPE normal",
+    "MONITOR",
+)
 MOVING = ("COPY a b", "RENAME a b", "MIGRATE h 1 k 0 1", "REPLICAOF h 1", "SWAPDB 0 1", "SAVE", "BGREWRITEAOF")
-FOREIGN = ("HGET runner:{shop2:1}:x:e status", "HSET runner:{shopping}:meta a b", "SET other 1", "PUBLISH runner:shop2:leader x")
+FOREIGN = (
+    "HGET runner:{shop2:1}:x:e status",
+    "HSET runner:{shopping}:meta a b",
+    "SET other 1",
+    "PUBLISH runner:shop2:leader x",
+)
 READING = ("HGETALL runner:{shop:3}:x:e", "LRANGE runner:{shop:3}:a:e 0 -1", "HGETALL runner:{shop}:schedules", "INFO")
 #: What lets work be taken over, and what says that it was done.
 CLAIMING = ("ZADD runner:{shop:3}:leases 1 e", "HSET runner:{shop:3}:j:e step x")
@@ -122,7 +137,12 @@ REFUSED = {
     "runner-producer": (*CLAIMING, *LEADING, "HSET runner:{shop}:workers w x"),
     "runner-worker": (*LEADING, "HSET runner:{shop}:schedules s x"),
     "runner-scheduler": (),
-    "runner-dashboard": (*CLAIMING, *LEADING, "HSET runner:{shop:3}:x:e status completed", "ZREM runner:{shop:3}:ready:q e"),
+    "runner-dashboard": (
+        *CLAIMING,
+        *LEADING,
+        "HSET runner:{shop:3}:x:e status completed",
+        "ZREM runner:{shop:3}:ready:q e",
+    ),
 }
 
 
@@ -146,8 +166,12 @@ def test_a_script_may_do_no_more_than_its_caller(locked_redis: SecuredRedis, rol
     foreign = "return redis.call('HGET', 'runner:{shop2:1}:x:e', 'status')"
     own = "return redis.call('HGET', KEYS[1] .. 'x:e', 'status')"
     with plain(locked_redis.url_of(role)) as client:
-        for text in (foreign, "return redis.call('FLUSHALL')", "return redis.call('HSET', 'runner:{shop2}:meta', 'a', 1)"):
-            with pytest.raises(ResponseError, match="ACL failure in script|^The user executing the script"):
+        for text in (
+            foreign,
+            "return redis.call('FLUSHALL')",
+            "return redis.call('HSET', 'runner:{shop2}:meta', 'a', 1)",
+        ):
+            with pytest.raises(ResponseError, match=r"ACL failure in script|^The user executing the script"):
                 client.evalsha(client.script_load(text), 1, "runner:{shop:3}:")
         assert client.evalsha(client.script_load(own), 1, "runner:{shop:3}:") is None
         with pytest.raises(NoPermissionError):
@@ -173,7 +197,15 @@ async def attempts(url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
 
 WORK, ORDERS, DEAD = "runner.shop", "runner.shop.q.orders", "runner.shop.dead"
 NOT_FOR: dict[str, tuple[str, ...]] = {
-    "runner-producer": ("declare own", "delete own", "purge own", "consume own", "bind own", "write events", "read dead"),
+    "runner-producer": (
+        "declare own",
+        "delete own",
+        "purge own",
+        "consume own",
+        "bind own",
+        "write events",
+        "read dead",
+    ),
     "runner-worker": ("delete dead", "purge dead", "read dead", "delete work"),
     "runner-scheduler": (),
     "runner-dashboard": ("declare own", "delete own", "purge own", "consume own", "write work", "read dead"),
@@ -235,7 +267,9 @@ async def test_who_may_not_declare_is_told_what_is_missing(locked_rabbit: Secure
 async def test_a_namespace_is_laid_out_by_who_may(papers: Papers, tmp_path: Path) -> None:
     server = SecuredRedis(tmp_path / "redis", papers).start_anywhere()
     try:
-        worker, scheduler = (open_store(server.url_of(f"runner-{role}"), namespace=SHOP) for role in ("worker", "scheduler"))
+        worker, scheduler = (
+            open_store(server.url_of(f"runner-{role}"), namespace=SHOP) for role in ("worker", "scheduler")
+        )
         with pytest.raises(StoreUnavailable, match="refuses us"):
             await worker.open()
         await scheduler.open()

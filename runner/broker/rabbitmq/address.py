@@ -19,7 +19,10 @@ class Address:
 
     url: str = field(repr=False)
     masked: str
-    tls: Tls
+
+    @property
+    def tls(self) -> Tls:
+        return Tls.of(self.url, "cafile", "certfile", "keyfile")
 
 
 def parse_address(url: str, environ: Mapping[str, str]) -> Address:
@@ -31,7 +34,7 @@ def parse_address(url: str, environ: Mapping[str, str]) -> Address:
             f"the broker URL says no_verify_ssl, so anybody on the way could read and forge hints: give the "
             f"authority's certificate with ?cafile=... instead, or set {INSECURE_TLS}=1 if you mean it"
         )
-    return Address(url=url, masked=masked(url), tls=Tls.of(url, "cafile", "certfile", "keyfile"))
+    return Address(url=url, masked=masked(url))
 
 
 def _split(url: str) -> SplitResult:

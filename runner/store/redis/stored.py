@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import msgpack
-
+from runner.codec import unpack_as
 from runner.load import NO_LOAD, Load
 from runner.records import (
     AuditEntry,
@@ -81,7 +80,7 @@ def execution(id: str, lease_until: Reply, flat: Sequence[Reply]) -> Execution:
         attributes={name[1:].decode(): json.loads(text) for name, text in fields.items() if name[:1] == b"@"},
         outstanding=int(fields[b"outstanding"]),
         rollback=b"rollback" in fields,
-        escaped=tuple(msgpack.unpackb(fields[b"escaped"])) if b"escaped" in fields else (),
+        escaped=tuple(unpack_as(fields[b"escaped"], "escaped")) if b"escaped" in fields else (),
         openings=int(fields[b"openings"]),
     )
 
@@ -115,7 +114,7 @@ def parcel(reply: Reply, partition: int) -> Parcel:
 
 def worker(reply: bytes) -> WorkerInfo:
     seen_at, _, blob = reply.partition(b" ")
-    id, build, queues, workflows, slots, lease_ms, *later = msgpack.unpackb(blob)
+    id, build, queues, workflows, slots, lease_ms, *later = unpack_as(blob, "worker", 6)
     return WorkerInfo(
         id=id,
         build=build,
@@ -144,7 +143,7 @@ def _notice(fields: Mapping[bytes, bytes]) -> Notice:
 
 def _wait(id: str, value: bytes) -> Wait:
     deadline, opened_at, blob = value.split(b" ", 2)
-    kind, name, attempts, details, *_ = msgpack.unpackb(blob)
+    kind, name, attempts, details, *_ = unpack_as(blob, "wait", 4)
     return Wait(
         id=id,
         kind=kind,
@@ -158,7 +157,7 @@ def _wait(id: str, value: bytes) -> Wait:
 
 def _item(index: int, value: bytes) -> InboxItem:
     at, kind, blob = value.split(b" ", 2)
-    name, payload, *_ = msgpack.unpackb(blob)
+    name, payload, *_ = unpack_as(blob, "inbox item", 2)
     return InboxItem(index=index, at=int(at), kind=kind.decode(), name=name, payload=payload)
 
 

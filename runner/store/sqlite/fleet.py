@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
+from runner.codec import unpack_as
 from runner.load import NO_LOAD, Load
 from runner.records import Leadership, WorkerInfo
 from runner.store.sqlite.session import Session
@@ -44,7 +45,7 @@ def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
 
 
 def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
-    build, queues, workflows, slots, lease_ms, *later = msgpack.unpackb(packed)
+    build, queues, workflows, slots, lease_ms, *later = unpack_as(packed, "worker", 5)
     return WorkerInfo(
         id=id,
         build=build,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from runner.codec import unpack_as
 from runner.records import Cause, Execution, Status
 from runner.transactions import Wake
 
@@ -116,7 +117,7 @@ def packed_ids(ids: Iterable[str]) -> bytes:
 
 
 def unpacked_ids(packed: bytes) -> tuple[str, ...]:
-    return tuple(msgpack.unpackb(packed)) if packed else ()
+    return tuple(unpack_as(packed, "ids")) if packed else ()
 
 
 def execution_of(row: Row, input: bytes, result: bytes | None, error: bytes | None, attributes: str) -> Execution:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgpack
 
+from runner.codec import unpack_as
 from runner.core.status import Move
 from runner.errors import StoreConflict
 from runner.records import Entry, History, Status
@@ -191,7 +192,7 @@ def _remember(row: Row, asked: Commit, deadlines: dict[str, int | None], now: in
 
 
 def _answer(s: Session, row: Row, kept: bytes, seen: int) -> Committed:
-    now, released, status, deadlines, begun = msgpack.unpackb(kept)
+    now, released, status, deadlines, begun = unpack_as(kept, "answer", 5)
     parcels, rows = s.harvest()
     return Committed(
         now=now,
