@@ -102,7 +102,8 @@ async def strike(
     waiting = list(strikes)
     async with asyncio.TaskGroup() as striking:
         while waiting or not rig.produced():
-            started = rig.progress.count("started")
+            rig.progress.look()
+            started = len(rig.progress.started)
             on_progress(started)
             while waiting and (waiting[0].after <= started or rig.produced()):
                 one = waiting.pop(0)
@@ -128,7 +129,8 @@ async def drain(rig: Rig) -> None:
         left, over = await left_over(rig.client.store), await is_over(rig.client)
         if over and not left:
             return
-        now = (sorted(left.items()), over, rig.progress.count("called"))
+        rig.progress.look()
+        now = (sorted(left.items()), over, rig.progress.counts["called"])
         if now != before:
             before, quiet_since = now, time.monotonic()
         await asyncio.sleep(LOOK_S * 4)
