@@ -42,12 +42,6 @@ class Tail:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._read = 0
-        self._counts: Counter[str] = Counter()
-
-    def count(self, kind: str) -> int:
-        """How many lines of this kind there are by now."""
-        self.news()
-        return self._counts[kind]
 
     def news(self) -> list[Line]:
         """The lines that were written since the last look."""
@@ -58,6 +52,4 @@ class Tail:
             text = ledger.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        news = [json.loads(line) for line in whole.splitlines()]
-        self._counts.update(line["kind"] for line in news)
-        return news
+        return [json.loads(line) for line in whole.splitlines()]

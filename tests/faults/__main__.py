@@ -127,7 +127,7 @@ async def carried_out(setup: Setup, strikes: list[Strike], folder: Path, *, lost
 
 def tell(bar: Progress, one: Rig, orders: Any, started: int) -> None:
     bar.update(
-        orders, completed=min(started, one.setup.executions), description=f"{one.progress.count('fault')} faults"
+        orders, completed=min(started, one.setup.executions), description=f"{one.progress.counts['fault']} faults"
     )
 
 

@@ -19,11 +19,10 @@ from redis import Redis
 
 from runner.broker.topology import Topology
 from runner.messages import Hint
-from tests.e2e import ledger
 from tests.faults import program
 from tests.faults.plan import Strike
 from tests.faults.proxy import Proxy, Way
-from tests.faults.rig import ROLES, SERVERS, Rig
+from tests.faults.rig import ROLES, SERVERS, Member, Rig
 from tests.servers import QUEUE_ON_DISK_S
 
 Fault = Callable[[Rig, Strike], Awaitable[None]]
@@ -47,33 +46,34 @@ def between(bounds: tuple[float, float], size: float) -> float:
 
 
 async def end(rig: Rig, strike: Strike, *, role: str, number: signal.Signals) -> None:
-    rig.end(await rig.victim(role, strike.place), number)
+    async with rig.alone(role):
+        rig.end(await rig.victim(role, strike.place), number)
 
 
 async def kill_at_work(rig: Rig, strike: Strike) -> None:
     """In the body of a step, or between its effect and its commit: another step of its turn would have followed."""
-    member = await rig.victim("worker", strike.place)
-    calls = ledger.Tail(rig.system.ledger)
-    calls.news()
-
-    async def at_work() -> None:
-        while not any(
-            (line["kind"], line["pid"]) == ("called", member.process.pid) and line["step"] in TURN_GOES_ON
-            for line in calls.news()
-        ):
-            await asyncio.sleep(0.003)
-
-    with suppress(TimeoutError):
-        await asyncio.wait_for(at_work(), AT_WORK_S)
-    await asyncio.sleep(program.BODY_S * strike.size)
-    if not member.doomed:
+    async with rig.alone("worker"):
+        member = await rig.victim("worker", strike.place)
+        before = at_work(rig, member)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AT_WORK_S):
+                while at_work(rig, member) == before:
+                    await asyncio.sleep(0.003)
+        await asyncio.sleep(program.BODY_S * strike.size)
         rig.end(member, signal.SIGKILL)
+
+
+def at_work(rig: Rig, member: Member) -> int:
+    """How many calls it has made of steps in the middle of a turn."""
+    rig.progress.look()
+    return sum(rig.progress.calls[member.process.pid, step] for step in TURN_GOES_ON)
 
 
 async def stop(rig: Rig, strike: Strike, *, role: str) -> None:
     """It stands still, its connections stay open; when it goes on its leases may be somebody else's."""
-    member = await rig.victim(role, strike.place)
-    rig.stop(member)
+    async with rig.alone(role):
+        member = await rig.victim(role, strike.place)
+        rig.stop(member)
     await asyncio.sleep(rig.setup.lease_s * between(STOP_LEASES, strike.size))
     rig.go_on(member)
 
@@ -209,7 +209,7 @@ async def slow(rig: Rig, strike: Strike) -> None:
 async def duplicates(rig: Rig, strike: Strike) -> None:
     """Hints of executions that have one already, had one long ago, or are over: several of each, in any order."""
     chance = random.Random(strike.size)
-    started = [line["execution"] for line in ledger.read(rig.system.ledger) if line["kind"] == "started"]
+    started = rig.progress.started
     chosen = [chance.choice(started) for _ in range(round(between(HINTS, strike.size)))] if started else []
     hints = [Hint(id, "order", 1, chance.randrange(1, 6)) for id in chosen for _ in range(chance.randrange(1, 6))]
     chance.shuffle(hints)

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+
 from runner import Client
 from runner.codec import decode
 from runner.errors import InfrastructureError, UnknownExecution
@@ -26,6 +28,8 @@ ROLLING_S = 5.0
 Trails = Mapping[str, Sequence[AuditEntry]]
 OPEN = tuple(status for status in Status if status not in TERMINAL)
 #: The indexes of things to do: when all is over, none may have anything.
+#: The kinds of keys that a namespace has for ever, so few of each that they do not grow.
+LASTING = ("meta", "leader", "workers", "queues", "outbox")
 TO_DO = ("timers", "leases", "ready", "outbox")
 
 
@@ -68,8 +72,8 @@ async def finals(client: Client, executions: Iterable[Execution], clocks: Clocks
     ids = [one.id for one in executions]
     read: list[Final] = []
     for first in range(0, len(ids), AT_ONCE):
-        histories = await asyncio.gather(*(client.history(id) for id in ids[first : first + AT_ONCE]))
-        read += [final_of(one, clocks) for one in histories]
+        histories = await asyncio.gather(*map(client.store.read, ids[first : first + AT_ONCE]))
+        read += [final_of(one, clocks) for one in histories if one is not None]  # or it was forgotten meanwhile
     return read
 
 
@@ -147,4 +151,23 @@ async def left_over(store: Store) -> Counter[str]:
     for partition in range(store.partitions):
         due = await store.next_due(partition)
         left.update(index for index in TO_DO if due[index] is not None)
+    return left
+
+
+async def until_purged(client: Client, patience_s: float) -> None:
+    """Wait until the store has forgotten every execution; at most so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while (await client.executions(limit=1)).executions:
+                await asyncio.sleep(1)
+
+
+def keys_left(redis_url: str, namespace: str) -> Counter[str]:
+    """How many keys of each kind a namespace has, but for those that it has for ever."""
+    left: Counter[str] = Counter()
+    with Redis.from_url(redis_url, decode_responses=True) as admin:
+        for key in admin.scan_iter(f"runner:{{{namespace}*", count=1_000):
+            kind = key.partition("}:")[2].partition(":")[0]
+            if kind not in LASTING:
+                left[f"keys {kind}"] += 1
     return left

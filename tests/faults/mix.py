@@ -7,7 +7,7 @@ from collections.abc import Mapping
 #: Every fault at least once; so few of what makes processes begin anew that it takes half a minute.
 SHORT: Mapping[str, int] = {
     "worker.kill": 1,
-    "worker.kill_at_work": 3,
+    "worker.kill_at_work": 2,
     "worker.stop": 2,
     "worker.leave": 1,
     "scheduler.kill": 1,

@@ -23,6 +23,7 @@ from runner.app import App
 from tests.e2e import ledger
 from tests.e2e.processes import Launcher, launcher
 from tests.faults import program
+from tests.faults.progress import Progress
 from tests.faults.proxy import Proxy
 from tests.servers import RabbitServer, RedisServer
 
@@ -92,7 +93,7 @@ class Rig:
         self.ways = ways
         self.members: list[Member] = []
         self.seen: Counter[str] = Counter()
-        self.progress = ledger.Tail(system.ledger)
+        self.progress = Progress(system.ledger)
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # -- what faults use --------------------------------------------------------------------------

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from tests.e2e import ledger
 from tests.faults.checker import Final, Finding, check
 from tests.faults.faults import FAULTS, Fault
-from tests.faults.finals import Clocks, Rolling, Trails, all_executions, audits, finals, is_over, left_over
+from tests.faults.finals import (
+    Clocks,
+    Rolling,
+    Trails,
+    all_executions,
+    audits,
+    finals,
+    is_over,
+    keys_left,
+    left_over,
+    until_purged,
+)
 from tests.faults.plan import Strike
 from tests.faults.recovery import recoveries
 from tests.faults.rig import LOOK_S, PATIENCE_S, NobodyLeft, Rig
@@ -63,10 +74,11 @@ async def run(
             await strike(rig, strikes, faults, on_progress)
             await rig.heal()
             await drain(rig)
-    ended, trails = await collected(rig, rolling, clocks)
+        ended, trails = await collected(rig, rolling, clocks)
+        left = await left_behind(rig)
     lines = ledger.read(rig.system.ledger)
     return Outcome(
-        findings=check(lines, ended, await left_over(rig.client.store)),
+        findings=check(lines, ended, left),
         lines=lines,
         seen=seen(rig, lines),
         recoveries=recoveries(lines, trails, clocks.ahead_s),
@@ -83,6 +95,15 @@ async def collected(rig: Rig, rolling: Rolling, before: Clocks) -> tuple[list[Fi
     there = await all_executions(rig.client)
     ended = {one.id: one for one in await finals(rig.client, there, clocks)}
     return list((rolling.finals | ended).values()), await audits(rig.client, ended)
+
+
+async def left_behind(rig: Rig) -> Counter[str]:
+    """What is still to be done, and where the store forgets early, what it has not forgotten."""
+    left = await left_over(rig.client.store)
+    if rig.setup.kept_s < KEPT_SHORT_S:
+        await until_purged(rig.client, rig.setup.kept_s + PATIENCE_S)
+        left |= await asyncio.to_thread(keys_left, rig.redis.url, rig.system.namespace)
+    return left
 
 
 @asynccontextmanager
@@ -102,7 +123,8 @@ async def strike(
     waiting = list(strikes)
     async with asyncio.TaskGroup() as striking:
         while waiting or not rig.produced():
-            started = rig.progress.count("started")
+            rig.progress.look()
+            started = len(rig.progress.started)
             on_progress(started)
             while waiting and (waiting[0].after <= started or rig.produced()):
                 one = waiting.pop(0)
@@ -128,7 +150,8 @@ async def drain(rig: Rig) -> None:
         left, over = await left_over(rig.client.store), await is_over(rig.client)
         if over and not left:
             return
-        now = (sorted(left.items()), over, rig.progress.count("called"))
+        rig.progress.look()
+        now = (sorted(left.items()), over, rig.progress.counts["called"])
         if now != before:
             before, quiet_since = now, time.monotonic()
         await asyncio.sleep(LOOK_S * 4)

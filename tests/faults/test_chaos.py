@@ -21,7 +21,7 @@ from tests.servers import RabbitServer, RedisServer
 
 #: Not the seeded generator: pytest-randomly has the same seed for a whole run of the suite, and this wants its own.
 SEED = int(os.environ.get("RUNNER_FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
-SETUP = Setup(executions=300, rate=30, seed=SEED)
+SETUP = Setup(executions=300, rate=30, producers=1, seed=SEED)
 
 
 @pytest.mark.slow

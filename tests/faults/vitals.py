@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import linear_regression
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from tests.faults.rig import Rig
 
@@ -59,7 +60,7 @@ class Vitals:
         try:
             with Redis.from_url(self._rig.redis.url, socket_timeout=1) as admin:
                 memory, clients = admin.info("memory")["used_memory"], admin.info("clients")["connected_clients"]
-        except OSError:
+        except RedisError:
             return  # it is away, or stopped, as is meant to be
         self._looks["redis"].append(Look(at=time.monotonic(), kib=memory / 1024, handles=clients))
 
