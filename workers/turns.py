@@ -175,7 +175,7 @@ class Turns:
         try:
             await self._run(turn, lease)
         finally:
-            self.leases.drop(lease, execution.queue)
+            self.leases.drop(lease, turn.execution.queue)
             if self.running.get(lease.id) is turn:
                 del self.running[lease.id]
             self._to_go -= 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runner.core.limits import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS
 from runner.records import Status
-from runner.store import MAX_CRASHES
+from runner.store.crashes import MAX_CRASHES
 from runner.why.codes import ReasonCode
 from runner.why.facts import Facts
 from runner.why.reason import Reason, command
@@ -50,7 +50,7 @@ def _crashes(facts: Facts) -> Iterator[Reason]:
     if crashes:
         yield Reason(
             code=ReasonCode.CRASHES,
-            text=f"{crashes} worker(s) in a row were lost with it; with {MAX_CRASHES} it ends failed (poisoned)",
+            text=f"{crashes} worker(s) in a row were lost with it; with {MAX_CRASHES} (where nothing else is set) it ends failed",
             data={"crashes": crashes, "most": MAX_CRASHES},
         )
 
