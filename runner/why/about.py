@@ -50,7 +50,7 @@ def _crashes(facts: Facts) -> Iterator[Reason]:
     if crashes:
         yield Reason(
             code=ReasonCode.CRASHES,
-            text=f"{crashes} worker(s) in a row were lost with it; with {MAX_CRASHES} it ends failed (poisoned)",
+            text=f"{crashes} worker(s) in a row were lost with it; with {MAX_CRASHES} (where nothing else is set) it ends failed",
             data={"crashes": crashes, "most": MAX_CRASHES},
         )
 

@@ -40,6 +40,7 @@ class ReasonCode(StrEnum):
     HISTORY_MISMATCH = "history_mismatch", "the workers' code does not replay what is recorded"
     PAYLOAD_UNREADABLE = "payload_unreadable", "the workers cannot read a payload of it"
     TURN_BROKEN = "turn_broken", "a worker gave it up over an error that is not the workflow's"
+    SUSPECT = "suspect", "workers were lost with it in a row: it waits for a process without another such one"
     HINT_LOST = "hint_lost", "it is ready for long, and its queue at the broker is empty"
 
     # It waits.

@@ -20,6 +20,7 @@ _SAID = (
     (re.compile(r"no workflow .* here$", re.DOTALL), ReasonCode.PASSED_OVER),
     (re.compile(r"does not replay its history: "), ReasonCode.HISTORY_MISMATCH),
     (re.compile(r"^a payload of execution .* cannot be opened here: ", re.DOTALL), ReasonCode.PAYLOAD_UNREADABLE),
+    (re.compile(r"^it lost \d+ workers in a row"), ReasonCode.SUSPECT),
     (re.compile(r"^(a turn broke on worker|the store refused a commit) ?"), ReasonCode.TURN_BROKEN),
 )
 

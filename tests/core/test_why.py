@@ -17,6 +17,7 @@ from runner.why import Reason, ReasonCode, Why, assert_explained
 from runner.why.explain import explained
 from runner.why.facts import OVERDUE_MS, Declared, Facts, Fleet, Other
 from runner.why.signals import similar
+from runner.workers.suspects import ALONE
 from tests.core.histories import entry, execution, history, sleep, step_wait
 
 NOW = 100_000
@@ -213,6 +214,7 @@ def test_one_free_slot_is_enough():
         ("a payload of execution 'e1' cannot be opened here: no key", C.PAYLOAD_UNREADABLE),
         ("a turn broke on worker w1: KeyError: 'x'", C.TURN_BROKEN),
         ("the store refused a commit: two answers", C.TURN_BROKEN),
+        (ALONE, C.SUSPECT),
         ("anything else", C.PASSED_OVER),
     ],
 )
@@ -397,7 +399,9 @@ def test_what_is_worth_knowing_follows_what_it_waits_for():
     )
     assert explained(found).codes == (C.RUNNING, C.CANCELLING, C.COMPENSATING, C.CRASHES, C.DEADLINE, C.STARTED_BY)
     assert (reason(found, C.CANCELLING).since, reason(found, C.COMPENSATING).since) == (20, 30)
-    assert "3 worker(s) in a row were lost with it; with 20" in reason(found, C.CRASHES).text
+    assert (
+        "3 worker(s) in a row were lost with it; with 20 (where nothing else is set)" in reason(found, C.CRASHES).text
+    )
     assert reason(found, C.DEADLINE).until == NOW + 50
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from runner import App, Client, Context, Handle, Retry, Signal, SyncClient, UnknownExecution
+from runner import App, Client, Context, Handle, Retry, Signal, StoreUnavailable, SyncClient, UnknownExecution
 from runner.codec import encode
 from runner.load import Load
 from runner.records import WorkerInfo
 from runner.store import Store
+from runner.store.standing import Standing
 from runner.transactions import Start
 from runner.why import ReasonCode, Why, assert_explained
 from tests.integration.by_hand import claimed
@@ -267,3 +269,72 @@ async def test_a_client_without_a_loop_asks_the_same(run: Run, app: App, backend
         one, other = await asyncio.to_thread(ask)
     assert said(one) == said(other)
     assert one.codes[0] is C.NO_WORKER
+
+
+# -- how it is asked ------------------------------------------------------------------------------------
+
+
+async def test_what_fits_together_badly_is_looked_at_again(idle, monkeypatch):
+    """It was claimed and given back between two questions."""
+    async with idle as fleet:
+        await beat(fleet.store)
+        handle = await fleet.client.start("order")
+        standing, stale = fleet.store.standing, [1, 1]
+
+        async def asked(id: str, queue: str) -> Standing:
+            found = await standing(id, queue)
+            return replace(found, offered_at=None, since=None) if stale and stale.pop() else found
+
+        monkeypatch.setattr(fleet.store, "standing", asked)
+        assert said(await handle.why()) == (C.READY,)
+        stale.extend([1, 1, 1])
+        assert (await handle.why()).codes[0] is C.NO_WAKE_SOURCE
+
+
+async def test_who_does_not_answer_is_left_out_and_named(idle, monkeypatch):
+    monkeypatch.setattr("runner.why.gather.BROKER_S", 0.05)
+    async with idle as fleet:
+        handle = await fleet.client.start("order")
+
+        async def away(*_: object) -> None:
+            raise StoreUnavailable("not for this user")
+
+        async def hang(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        for name in ("workers", "leader", "audit", "children"):
+            monkeypatch.setattr(fleet.store, name, away)
+        monkeypatch.setattr(fleet.broker, "depth", hang)
+        why = await handle.why()
+        assert why.codes[0] is C.BROKER_UNREACHABLE
+        assert "no answer within" in why.reasons[0].text
+        sources = {reason.data["source"] for reason in why.reasons if reason.code is C.NOT_ASKED}
+        assert sources == {"workers", "leader", "audit trail", "children"}
+        monkeypatch.setattr(fleet.store, "read", away)
+        with pytest.raises(StoreUnavailable):
+            await handle.why()
+
+
+async def test_a_family_is_asked_one_level_deep_and_a_schedule_is_named(run: Run, app: App):
+    @app.workflow("kid")
+    async def kid(ctx: Context) -> str:
+        return await ctx.wait_for_signal(go)
+
+    @app.workflow("parent")
+    async def parent(ctx: Context) -> None:
+        await ctx.run_child("kid", kid)
+
+    @app.workflow("grandparent")
+    async def grandparent(ctx: Context) -> None:
+        await ctx.run_child("parent", parent)
+
+    async with run(app) as fleet:
+        oldest = await fleet.client.start("grandparent")
+        why = await until(oldest, lambda why: why.reasons[0].text.count("waits for the end of its child") == 2)
+        (nearest, *_) = why.reasons[0].data["why"]
+        assert nearest["code"] == "waiting_child"
+        assert "sleeping: " not in nearest["text"], "not why of why"
+        await fleet.client.ensure_schedule("kid", id="nightly", interval=HOUR)
+        triggered = await fleet.client.trigger_schedule("nightly")
+        named = await until(triggered, lambda why: C.SCHEDULED in why.codes)
+        assert [one.data for one in named.reasons if one.code is C.SCHEDULED] == [{"schedule": "nightly"}]

@@ -20,6 +20,7 @@ from runner.broker.factory import open_broker
 from runner.errors import BrokerUnavailable, ConfigError, StoreUnavailable
 from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store.factory import open_store
+from runner.why import ReasonCode
 from runner.workers import Worker, WorkerOptions
 from tests.security.secured import ROLES, SHOP, Papers, SecuredRabbit, SecuredRedis, password_of
 
@@ -103,6 +104,7 @@ async def looks(redis: SecuredRedis, rabbit: SecuredRabbit, id: str) -> None:
         assert [one.id for one in (await client.executions(workflow="whole", limit=1)).executions]
         assert (await client.operator.detail(id)).steps[0].id == "double"
         assert await client.store.workers(60_000) is not None
+        assert (await client.why(id)).codes == (ReasonCode.ENDED,)
         assert await client.broker.depth("default") == 0
         with pytest.raises(StoreUnavailable, match=r"refuses us.*check user, password and access rules"):
             await client.start("whole", "tea")
