@@ -15,7 +15,8 @@ from runner.errors import PayloadError
 class PayloadCodec(Protocol):
     """``App(name, payload_codec=...)``: the last on the way in, the first on the way out.
 
-    Both are called on the event loop, in workers and clients, and must be quick. Put into the bytes whatever ``decode`` will
+    Both are called on the event loop, in workers and clients, and must be quick: a call that hangs blocks its worker, which
+    ends itself, and after MAX_CRASHES such ends the execution is failed as poisoned. Put into the bytes whatever ``decode`` will
     need to know, such as the id of a key: nothing else is kept.
     """
 
@@ -39,7 +40,7 @@ class Sealing:
         if self.codec is None or not payload or payload.startswith(SEALED):
             return payload
         try:
-            return SEALED + self.codec.encode(payload)
+            return SEALED + _bytes(self.codec.encode(payload))
         except Exception as error:
             raise PayloadError(f"the payload codec could not encode: {_said(error)}") from error
 
@@ -50,7 +51,7 @@ class Sealing:
         if self.codec is None:
             raise PayloadError("it is sealed, and this app has no payload codec: App(..., payload_codec=...)")
         try:
-            return self.codec.decode(payload.removeprefix(SEALED))
+            return _bytes(self.codec.decode(payload.removeprefix(SEALED)))
         except Exception as error:
             raise PayloadError(
                 f"the payload codec could not decode it ({_said(error)}): it was changed, or sealed with a key that is not here"
@@ -62,6 +63,13 @@ class Sealing:
             return self.open(payload)
         except PayloadError:
             return payload
+
+
+def _bytes(made: object) -> bytes:
+    """What a codec gave back. Anything else would fail far from here, without a word about the codec."""
+    if not isinstance(made, bytes | bytearray | memoryview):
+        raise TypeError(f"it returned {type(made).__name__}, not bytes")
+    return bytes(made)
 
 
 def _said(error: Exception) -> str:

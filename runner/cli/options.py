@@ -13,6 +13,8 @@ import click
 
 from runner import log
 from runner.cli.config import defaults_for
+from runner.cli.output import say
+from runner.urls import masked
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -61,7 +63,20 @@ def _table(parent: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
 
 
 class SecretOption(click.Option):
-    """An option whose variable may also name a file, with ``_FILE`` behind it: so secrets are mounted."""
+    """An option whose variable may also name a file, with ``_FILE`` behind it: so secrets are mounted.
+
+    A password on the command line is warned of: `ps` shows it to everybody on the machine.
+    """
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        given = super().process_value(ctx, value)
+        typed = ctx.get_parameter_source(self.name or "") is click.core.ParameterSource.COMMANDLINE
+        if typed and isinstance(given, str) and given != masked(given):
+            say(
+                f"Warning: {self.opts[0]} holds a secret, and others on this machine can read arguments: "
+                f"use {self.envvar}, {self.envvar}_FILE or --config"
+            )
+        return given
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         given = super().resolve_envvar_value(ctx)
