@@ -18,6 +18,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from runner import App, Client, Context, Event, Signal
 from runner.broker.factory import open_broker
 from runner.errors import BrokerUnavailable, ConfigError, StoreUnavailable
+from runner.messages import Hint
 from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store.factory import open_store
 from runner.why import ReasonCode
@@ -90,11 +91,26 @@ async def test_each_with_its_own_user_and_everything_works(
         given_up = await client.start("whole", "tea", delay=3600)
         await given_up.cancel()
         assert (await given_up.status()).value == "cancelled"
-        while heard != ["tea"]:
+        while "tea" not in heard:
             await asyncio.sleep(0.02)
+        await parks(locked_rabbit, client)
     with Redis.from_url(locked_redis.url_of("admin")) as admin:
         assert admin.acl_log() == []
+        admin.hset("runner:{shop}:workers", "long gone", b"1 ")
     await looks(locked_redis, locked_rabbit, handle.id)
+
+
+async def parks(rabbit: SecuredRabbit, client: Client) -> None:
+    """A worker puts aside what nobody knows and what nobody can read, and an operator sees it."""
+    operator = open_broker(rabbit.url_of("runner-scheduler"), namespace=SHOP)
+    await operator.open()
+    await client.broker.publish("default", Hint("nobody", "kid", 1, 1))
+    connection = await aiormq.connect(rabbit.url_of("runner-producer"))
+    await (await connection.channel()).basic_publish(b"foreign", exchange=WORK, routing_key="default")
+    await connection.close()
+    while not (await operator.orphans() and await operator.dead_letters(1)):
+        await asyncio.sleep(0.05)
+    await operator.close()
 
 
 async def looks(redis: SecuredRedis, rabbit: SecuredRabbit, id: str) -> None:
