@@ -54,19 +54,9 @@ async def kill_at_work(rig: Rig, strike: Strike) -> None:
     """In the body of a step, or between its effect and its commit: another step of its turn would have followed."""
     async with rig.alone("worker"):
         member = await rig.victim("worker", strike.place)
-        before = at_work(rig, member)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(AT_WORK_S):
-                while at_work(rig, member) == before:
-                    await asyncio.sleep(0.003)
+        await until_at_work(rig, member, "called")
         await asyncio.sleep(program.BODY_S * strike.size)
         rig.end(member, signal.SIGKILL)
-
-
-def at_work(rig: Rig, member: Member) -> int:
-    """How many calls it has made of steps in the middle of a turn."""
-    rig.progress.look()
-    return sum(rig.progress.calls[member.process.pid, step] for step in TURN_GOES_ON)
 
 
 async def stop(rig: Rig, strike: Strike, *, role: str) -> None:
@@ -76,6 +66,30 @@ async def stop(rig: Rig, strike: Strike, *, role: str) -> None:
         rig.stop(member)
     await asyncio.sleep(rig.setup.lease_s * between(STOP_LEASES, strike.size))
     rig.go_on(member)
+
+
+async def stop_at_work(rig: Rig, strike: Strike) -> None:
+    """While a commit is on its way, for longer than the lease: the answer lies there when it goes on, and is old."""
+    async with rig.alone("worker"):
+        member = await rig.victim("worker", strike.place)
+        await until_at_work(rig, member, "effect")
+        rig.stop(member)
+    await asyncio.sleep(rig.setup.lease_s * STOP_LEASES[1])
+    rig.go_on(member)
+
+
+async def until_at_work(rig: Rig, member: Member, kind: str) -> None:
+    """Until it says this of a step in the middle of a turn, if it soon does."""
+
+    def said() -> int:
+        rig.progress.look()
+        return sum(rig.progress.steps[member.process.pid, kind, step] for step in TURN_GOES_ON)
+
+    before = said()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(AT_WORK_S):
+            while said() == before:
+                await asyncio.sleep(0.002)
 
 
 # -- redis ----------------------------------------------------------------------------------------
@@ -253,6 +267,7 @@ FAULTS: dict[str, Fault] = {
     **{f"{role}.kill": partial(end, role=role, number=signal.SIGKILL) for role in ROLES},
     **{f"{role}.stop": partial(stop, role=role) for role in ROLES},
     "worker.kill_at_work": kill_at_work,
+    "worker.stop_at_work": stop_at_work,
     "worker.leave": partial(end, role="worker", number=signal.SIGTERM),
     "scheduler.leave": partial(end, role="scheduler", number=signal.SIGTERM),
     "redis.kill": redis_kill,

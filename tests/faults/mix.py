@@ -8,7 +8,8 @@ from collections.abc import Mapping
 SHORT: Mapping[str, int] = {
     "worker.kill": 1,
     "worker.kill_at_work": 2,
-    "worker.stop": 2,
+    "worker.stop": 1,
+    "worker.stop_at_work": 1,
     "worker.leave": 1,
     "scheduler.kill": 1,
     "scheduler.stop": 1,
@@ -40,7 +41,8 @@ SHORT: Mapping[str, int] = {
 PER_MINUTE: Mapping[str, float] = {
     "worker.kill": 3,
     "worker.kill_at_work": 3,
-    "worker.stop": 2,
+    "worker.stop": 1,
+    "worker.stop_at_work": 1,
     "worker.leave": 1,
     "scheduler.kill": 1.5,
     "scheduler.stop": 1,

@@ -14,7 +14,7 @@ class Progress:
     def __init__(self, path: Path) -> None:
         self.counts: Counter[str] = Counter()  # of lines, by kind
         self.started: list[str] = []  # the executions whose starts were acknowledged
-        self.calls: Counter[tuple[int, str]] = Counter()  # by process and step
+        self.steps: Counter[tuple[int, str, str]] = Counter()  # what was called and effected, by process and step
         self._known: set[str] = set()
         self._tail = Tail(path)
 
@@ -25,5 +25,5 @@ class Progress:
                 case "started" if line["execution"] not in self._known:
                     self._known.add(line["execution"])
                     self.started.append(line["execution"])
-                case "called":
-                    self.calls[line["pid"], line["step"]] += 1
+                case "called" | "effect" as kind:
+                    self.steps[line["pid"], kind, line["step"]] += 1

@@ -116,15 +116,30 @@ def test_any_call_after_the_end_is_told(story: Story) -> None:
     assert story.kinds() == [checker.AFTER_END]
 
 
-def test_one_call_may_have_been_made_before_its_process_was_stopped_and_no_second_one(story: Story) -> None:
-    story.write("stopped", victim=9)
-    story.write("continued", victim=9)
-    for after in (0.1, 0.2):
-        line = story.write("called", execution=ORDER, step="invoice", given="ship-made", pid=9)
-        line["called_at"] = story.clock + after
+def stopped_and_late(story: Story, pid: int, *, calls: int = 1) -> None:
+    story.write("stopped", victim=pid)
+    story.write("continued", victim=pid)
+    for _ in range(calls):
+        line = story.write("called", execution=ORDER, step="invoice", given="ship-made", pid=pid)
+        line["called_at"] = story.clock
+
+
+def test_one_call_may_have_been_made_before_its_process_was_stopped(story: Story) -> None:
+    stopped_and_late(story, 9)
+    assert story.kinds() == []
+    stopped_and_late(story, 8)
+    assert story.kinds() == [checker.AFTER_END] * 2, "one in a run, not one a stop"
+
+
+def test_a_second_call_was_made_afterwards(story: Story) -> None:
+    stopped_and_late(story, 9, calls=2)
     assert story.kinds() == [checker.AFTER_END]
+
+
+def test_that_another_process_was_stopped_is_no_excuse(story: Story) -> None:
     story.write("continued", victim=8)
-    assert story.kinds() == [checker.AFTER_END], "another process that was stopped is no excuse"
+    story.write("called", execution=ORDER, step="invoice", given="ship-made", pid=9, called_at=story.clock + 1)
+    assert story.kinds() == [checker.AFTER_END]
 
 
 def test_a_result_that_was_shown_and_is_another_later_has_changed(story: Story) -> None:

@@ -98,4 +98,4 @@ def test_progress_is_what_the_ledger_says_by_now(tmp_path: Path) -> None:
         progress.look()
         assert progress.started == ["a", "b"]
         assert progress.counts == {"started": 3, "called": 1}
-        assert progress.calls[os.getpid(), "ship"] == 1
+        assert progress.steps == {(os.getpid(), "called", "ship"): 1}
