@@ -54,7 +54,7 @@ async def test_what_ends_its_process_is_given_up_and_the_innocent_beside_it_are_
         supervised(system) as codes,
         Client(App(system.namespace), system.store_url, system.broker_url) as client,
     ):
-        await asyncio.to_thread(system.until_said, "worker.ready")
+        await asyncio.to_thread(system.until_said, "worker.ready", 1, 90)
         try:
             deadly = await client.start("poison", None)
             innocent = await client.start_many("innocent", list(range(5)))
@@ -73,7 +73,7 @@ async def test_what_ends_its_process_is_given_up_and_the_innocent_beside_it_are_
 async def test_what_python_contains_fails_its_execution_and_its_worker_goes_on(system: Launcher) -> None:
     system.scheduler(*LIMIT)
     only = system.worker("--queues", "default")
-    await asyncio.to_thread(system.until_said, "worker.ready")
+    await asyncio.to_thread(system.until_said, "worker.ready", 1, 90)
     async with Client(App(system.namespace), system.store_url, system.broker_url) as client:
         beside = await client.start("innocent", 1)
         for what, said in (

@@ -29,7 +29,7 @@ async def replaced(system: Launcher, old: subprocess.Popen[bytes], launch: Launc
     """The new one first, then SIGTERM for the old one, as a deployment does it."""
     before = system.said(ready)
     launch()
-    await asyncio.to_thread(system.until_said, ready, before + 1, 60)
+    await asyncio.to_thread(system.until_said, ready, before + 1, 90)
     old.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(old.wait, 60) == 0, system.logs()
 
@@ -39,7 +39,7 @@ async def replaced(system: Launcher, old: subprocess.Popen[bytes], launch: Launc
 async def test_a_fleet_is_replaced_twice_under_load_and_no_step_is_called_twice(system: Launcher) -> None:
     for launch in (system.worker, system.worker, system.scheduler, system.scheduler):
         launch()
-    await asyncio.to_thread(system.until_said, "worker.ready", 2)
+    await asyncio.to_thread(system.until_said, "worker.ready", 2, 90)
     over = asyncio.Event()
     handles: list[Handle[object]] = []
 
