@@ -53,11 +53,11 @@ async def test_a_fleet_is_replaced_twice_under_load_and_no_step_is_called_twice(
         loading = asyncio.create_task(load(client))
         try:
             for _ in range(2):
-                workers, schedulers = running(system, "worker"), running(system, "scheduler")
-                for worker in workers:
-                    await replaced(system, worker, system.worker, "worker.ready")
-                for scheduler in schedulers:
-                    await replaced(system, scheduler, system.scheduler, "scheduler.ready")
+                for worker, scheduler in zip(running(system, "worker"), running(system, "scheduler"), strict=True):
+                    await asyncio.gather(
+                        replaced(system, worker, system.worker, "worker.ready"),
+                        replaced(system, scheduler, system.scheduler, "scheduler.ready"),
+                    )
         finally:
             over.set()
             await loading

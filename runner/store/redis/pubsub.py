@@ -113,7 +113,9 @@ class PubSub:
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may do better
                 if is_refusal(error):
                     await self._refuse(error)
-                    return
+                    if not self._topics:
+                        return
+                    self._in_force.clear()  # a password may be changed back: who listens already must hear again
                 if self._in_force:
                     log.info("store.subscriptions_lost", url=self._endpoint.name, error=reason(error))
                 delay = BACKOFF_FIRST_S if self._in_force else min(delay * 2, BACKOFF_LAST_S)
