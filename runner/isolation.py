@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,16 @@ from typing import Any, TypeVar
 from runner.core.places import show
 
 T = TypeVar("T")
+
+_new_event_loop = asyncio.events.new_event_loop
+_here = threading.local()  # .driving: true while this thread runs workflow code
+
+
+def _refuse_a_loop() -> asyncio.AbstractEventLoop:
+    """``asyncio.run`` in workflow code would do, unrecorded and at every replay, what belongs into a step."""
+    if getattr(_here, "driving", False):
+        raise RuntimeError("there is no running event loop, and none may be started")
+    return _new_event_loop()
 
 
 class Isolation:
@@ -37,9 +48,15 @@ class Isolation:
             # get_event_loop() would still find the loop of this thread, and asyncio.gather with it.
             asyncio.set_event_loop(None)
         sys.set_asyncgen_hooks(firstiter=self._began, finalizer=self._abandoned)
+        # Where asyncio.run looks for it. Other threads may look meanwhile: they get what they always got.
+        asyncio.events.new_event_loop = _refuse_a_loop
+        outer, _here.driving = getattr(_here, "driving", False), True
         try:
             return self._context.run(drive)
         finally:
+            _here.driving = outer
+            if not outer:
+                asyncio.events.new_event_loop = _new_event_loop
             sys.set_asyncgen_hooks(*hooks)
             if loop is not None:
                 asyncio.set_event_loop(loop)

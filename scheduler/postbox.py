@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from runner.log import Logger
+from runner.scheduler.patience import ended
 from runner.scheduler.publisher import Publisher
 from runner.transactions import Wake
 
@@ -18,6 +19,8 @@ ROOM = 10_000
 BATCH = 500
 #: A batch that was not confirmed after this long is left to its ready entries.
 PATIENCE_S = 30.0
+#: What was cancelled is waited for this long, in seconds.
+CLOSE_S = 5.0
 
 
 class Postbox:
@@ -42,10 +45,7 @@ class Postbox:
         self._waiting.clear()
         posting = list(self._posting.values())
         self._posting.clear()
-        for task in posting:
-            task.cancel()
-        if posting:
-            await asyncio.wait(posting)
+        await ended(*posting, within_s=CLOSE_S)
 
     def _take(self, wake: Wake) -> bool:
         waiting = self._waiting.setdefault(wake.queue, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -18,10 +18,11 @@ from runner.log import Logger
 from runner.scheduler.agenda import Agenda
 from runner.scheduler.duties import Duties
 from runner.scheduler.leader import Seat
+from runner.scheduler.patience import Hung, ended, within
 from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.schedules import Schedules
-from runner.scheduler.shift import Shift
+from runner.scheduler.shift import CLOSE_S, Shift
 from runner.store import Store
 from runner.store.crashes import MAX_CRASHES, crash_limit
 
@@ -29,6 +30,8 @@ log = Logger("runner.scheduler")
 
 #: Behind every push stands a poll: a notification can be lost without anybody noticing.
 SAFETY_POLL_S = 1.0
+#: Giving the seat back is worth this long, in seconds.
+GIVE_BACK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +39,13 @@ class SchedulerOptions:
     """``leader_ttl_s``: how long after its last sign of life a leader is followed by a standby.
 
     ``max_crashes``: an execution that lost so many workers in a row is given up.
+    ``patience_s``: a leader that has waited so long for one thing it asked for gives the seat up.
     """
 
     leader_ttl_s: float = 3.0
     lease_s: float = 10.0
     max_crashes: int = MAX_CRASHES
+    patience_s: float = 60.0
     name: str = field(default_factory=lambda: f"scheduler-{secrets.token_hex(4)}")
 
 
@@ -64,7 +69,7 @@ class Scheduler:
         lease_ms = round(self.options.lease_s * 1000)
         limit = crash_limit(self.options.max_crashes)
         self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms, crashes=limit)
-        self._schedules = Schedules(store, self._postbox.put, courier, hooks)
+        self._schedules = Schedules(store, self._postbox.put, courier, hooks, patience_s=self.options.patience_s)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at
         self._stir = asyncio.Event()
@@ -89,12 +94,8 @@ class Scheduler:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work])
-        try:
-            await self._seat.leave()
-        except InfrastructureError as away:  # the lease runs out by itself
-            log.warning("leader.seat_not_given_back", error=str(away))
+            await ended(self._work, within_s=2 * CLOSE_S)
+        await self._give_back()
         log.info("scheduler.stopped", scheduler=self.options.name)
 
     async def _forever(self) -> None:
@@ -105,13 +106,28 @@ class Scheduler:
             except InfrastructureError as error:
                 log.warning("scheduler.store_unavailable", error=str(error))
                 await asyncio.sleep(self._seat.renew_s)
+            except Hung as error:
+                log.error("scheduler.hung", error=str(error))
+                await self._make_room()
             except Exception:
                 # Nothing that one round stumbles over may end the scheduler: the next round looks afresh.
                 log.exception("scheduler.round_failed")
                 await asyncio.sleep(self._seat.renew_s)
 
+    async def _make_room(self) -> None:
+        """Another process may do better: it has the seat to itself for a while."""
+        await self._give_back()
+        await asyncio.sleep(2 * self.options.leader_ttl_s)
+
+    async def _give_back(self) -> None:
+        try:
+            await within(GIVE_BACK_S, "the seat's return", self._seat.leave())
+        except (InfrastructureError, Hung) as away:  # the lease runs out by itself
+            log.warning("leader.seat_not_given_back", error=str(away))
+
     async def _lead(self) -> None:
         self._duties.begin()
+        helpers: list[asyncio.Task[None]] = []
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._postbox.close)
             stack.push_async_callback(self._shift.close)
@@ -127,12 +143,16 @@ class Scheduler:
                 ("worker arrivals", self._hear(arrivals.next, self._heard_worker)),
                 ("schedules", self._schedules.run(schedules)),
             ):
-                stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+                helpers.append(asyncio.create_task(work, name=name))
+                helpers[-1].add_done_callback(lambda _: self._stir.set())
+                stack.push_async_callback(_end, helpers[-1])
             self._stale.update(range(self._store.partitions))
             while self._seat.leading:
-                await self._look()
+                await within(self.options.patience_s, "a look at the store's indexes", self._look())
                 self._shift.start(self._agenda.due(self._now))
                 await self._rest()
+                self._shift.check(self.options.patience_s)
+                _check(helpers)
 
     async def _keep(self) -> None:
         try:
@@ -192,8 +212,14 @@ class Scheduler:
         self._stir.clear()
 
 
+def _check(helpers: Iterable[asyncio.Task[None]]) -> None:
+    """Raises what a helper ended with: without it, part of the work would be left undone in silence."""
+    for helper in helpers:
+        if helper.done() and not helper.cancelled():
+            helper.result()
+
+
 async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()) is not None:
+    await ended(task, within_s=CLOSE_S)
+    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         log.error("scheduler.helper_failed", helper=task.get_name(), error=repr(error))

@@ -19,6 +19,7 @@ from runner.firing import cancels_of, misstarted, start_of
 from runner.hooks import Hooks
 from runner.log import Logger
 from runner.records import Schedule
+from runner.scheduler.patience import Hung, within
 from runner.store import Store, Subscription
 from runner.transactions import Delivered, DueSchedules, Start, Started
 
@@ -40,17 +41,20 @@ WORKERS_SEEN_MS = 60_000
 class Schedules:
     """Carries out what schedules ask for, for as long as it runs."""
 
-    def __init__(self, store: Store, post: Post, courier: Courier, hooks: Hooks) -> None:
+    def __init__(self, store: Store, post: Post, courier: Courier, hooks: Hooks, *, patience_s: float = 60.0) -> None:
         self._store = store
         self._post = post
         self._courier = courier
         self._hooks = hooks
+        self._patience_s = patience_s
 
     async def run(self, words: Subscription) -> None:
-        """Until cancelled. ``words``: tell of schedules that are due earlier than was known."""
+        """Until cancelled, or until a round hangs (Hung). ``words``: tell of schedules that are due earlier than was known."""
         while True:
             try:
-                await words.next(await self.round())
+                await words.next(await within(self._patience_s, "the round of the schedules", self.round()))
+            except Hung:
+                raise
             except InfrastructureError as error:
                 log.warning("schedules.store_unavailable", error=str(error))
                 await asyncio.sleep(AWAY_S)

@@ -9,11 +9,14 @@ from runner.clock import boot_ms
 from runner.errors import InfrastructureError
 from runner.log import Logger
 from runner.scheduler.agenda import Place
+from runner.scheduler.patience import Hung, ended
 
 log = Logger("runner.scheduler")
 
 #: A duty that failed is left alone for this long, in ms: what makes it fail seldom goes away at once.
 REST_MS = 1_000
+#: What was cancelled is waited for this long, in seconds.
+CLOSE_S = 5.0
 
 
 class Shift:
@@ -23,6 +26,7 @@ class Shift:
         self._carry_out = carry_out
         self._ended = ended
         self._running: dict[Place, asyncio.Task[None]] = {}
+        self._since: dict[Place, int] = {}  # when those began, boot time
         self._resting: dict[Place, int] = {}  # until when, boot time
 
     def start(self, due: Iterable[Place]) -> None:
@@ -30,6 +34,7 @@ class Shift:
         busy = self.busy()
         for place in due:
             if place not in busy:
+                self._since[place] = boot_ms()
                 self._running[place] = asyncio.create_task(self._run(place), name=f"duty {place[0]} {place[1]}")
 
     def busy(self) -> set[Place]:
@@ -39,14 +44,17 @@ class Shift:
         return self._running.keys() | self._resting.keys()
 
     async def close(self) -> None:
-        """Cancel what runs; returns when all of it is over."""
-        running = list(self._running.values())
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        """Cancel what runs; returns when all of it is over, or hangs beyond any patience."""
+        await ended(*self._running.values(), within_s=CLOSE_S)
         # A task that was cancelled before its first step never came to take itself off.
         self._running.clear()
+        self._since.clear()
+
+    def check(self, patience_s: float) -> None:
+        """Raises Hung for a duty that has not come back for so long."""
+        for (duty, partition), since in self._since.items():
+            if boot_ms() - since > patience_s * 1000:
+                raise Hung(f"duty {duty!r} of partition {partition} has not come back for {patience_s:g} s")
 
     async def _run(self, place: Place) -> None:
         duty, partition = place
@@ -59,5 +67,6 @@ class Shift:
             log.exception("scheduler.duty_failed", duty=duty, partition=partition)
             self._resting[place] = boot_ms() + REST_MS
         finally:
-            self._running.pop(place, None)
+            if self._running.get(place) is asyncio.current_task():  # else it was left behind, and another runs by now
+                del self._running[place], self._since[place]
             self._ended(place)

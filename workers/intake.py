@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -28,13 +29,16 @@ class Intake:
         self._options = options
         self._broker = broker
         self._handle = handle
+        self.taken: Counter[str] = Counter()  # so many deliveries, by queue
+        self._in_hand: Counter[str] = Counter()  # … of which these are not settled
+        self._prefetch = options.prefetch()
         self._paused = False
         self._leaving = False
         self._spawned: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Raises BrokerUnavailable or ConfigError."""
-        self.consumer = await self._broker.consume(self._options.prefetch(), self._take)
+        self.consumer = await self._broker.consume(self._prefetch, self._take)
 
     def leave(self) -> None:
         """Begin with no delivery any more: it goes back as soon as the consumer stops, for somebody else to take."""
@@ -50,6 +54,22 @@ class Intake:
         if self.consumer is not None:
             await self.consumer.stop()
 
+    async def renew(self, reason: str) -> None:
+        """Have the broker asked afresh, over a new connection."""
+        if self.consumer is not None:
+            await self.consumer.renew(reason)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        return self._options.queues
+
+    def room_for(self, queue: str) -> bool:
+        """True when the broker should hand us more of this queue, if it has more."""
+        in_hand, prefetch = self._in_hand[queue], self._prefetch[queue]
+        return (
+            in_hand < prefetch and self.slots.used < self._options.concurrency and not (self._paused or self._leaving)
+        )
+
     @property
     def consuming(self) -> bool:
         """The broker hands us deliveries, or we take none because all slots are taken."""
@@ -58,6 +78,8 @@ class Intake:
     async def _take(self, delivery: Delivery) -> None:
         """Everything that becomes of one delivery: acknowledged whatever that is, unless we are leaving."""
         acked = asyncio.get_running_loop().call_later(EARLY_ACK_S, self._ack_early, delivery)
+        self.taken[delivery.queue] += 1
+        self._in_hand[delivery.queue] += 1
         try:
             if not await self.slots.take(SLOT_WAIT_S):
                 self.hold_back()
@@ -66,6 +88,7 @@ class Intake:
             await delivery.ack()
         finally:
             acked.cancel()
+            self._in_hand[delivery.queue] -= 1
 
     async def _handled(self, delivery: Delivery) -> bool:
         """False when we are leaving, and somebody else must take it."""

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from runner.core.commands import Compensation, Step
 from runner.failures import sound
 from runner.load import LongStep
 from runner.step import CurrentStep, enter
+from runner.workers.threads import Threads
 
 #: An attempt that has run for this long is told of with each heartbeat, in ms; so many are, the longest.
 LONG_MS, MAX_LONG = 3_000, 20
@@ -64,15 +64,12 @@ class StepRunner:
     """Performs attempts for all turns of a worker. Plain functions share a number of threads."""
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="runner-step")
-        # A body waits for its thread here, where giving up costs nothing and no timeout runs, not in the pool's queue.
-        self._free = asyncio.Semaphore(threads)
-        self._threads: dict[str, asyncio.Future[Any]] = {}  # running, by idempotency key
+        self.threads = Threads(threads)
         self._under_way: dict[int, tuple[int, CurrentStep, int | None]] = {}  # attempts: since when, what, its limit
 
     def close(self) -> None:
         """Let go of the threads; those still running are not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.threads.close()
 
     async def perform(self, command: Step, step: CurrentStep, permitted: Permitted) -> Attempt:
         """One attempt. Raises nothing but the cancellation of the task it runs in."""
@@ -112,34 +109,27 @@ class StepRunner:
         return _stored(value, command)
 
     async def _call(self, command: Step, step: CurrentStep, permitted: Permitted) -> Any:
-        await self._former_thread(step.idempotency_key)
+        # Within the time of this attempt: where the former one never ends, the step must come to an end all the same.
+        await _in_time(self.threads.until_over(step.idempotency_key), command, step)
         body = partial(command.fn, *command.args, **command.kwargs)
         if _is_async(command.fn):
             return await _in_time(_on_loop(body, step, permitted), command, step)
-        await self._free.acquire()
+        await self.threads.take(_named(step))
         value = await _in_time(self._in_thread(body, step, permitted), command, step)
         return await _in_time(_awaited(value, step), command, step) if inspect.isawaitable(value) else value
 
     async def _in_thread(self, body: Callable[[], Any], step: CurrentStep, permitted: Permitted) -> Any:
         context = contextvars.copy_context()
         context.run(enter, step)
-        future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, _caught, body, permitted)
-        self._threads[step.idempotency_key] = future
-        future.add_done_callback(partial(self._ended, step.idempotency_key))
-        # Shielded: a thread cannot be stopped, only no longer waited for.
-        value = await asyncio.shield(future)
+        call = partial(context.run, _caught, body, permitted)
+        value = await self.threads.run(step.idempotency_key, _named(step), call)
         if isinstance(value, _Raised):
             raise value.error
         return value
 
-    def _ended(self, key: str, _: asyncio.Future[Any]) -> None:
-        self._threads.pop(key, None)
-        self._free.release()
 
-    async def _former_thread(self, key: str) -> None:
-        """Wait until no former attempt of this step runs in a thread: two at once would race each other."""
-        if key in self._threads:
-            await asyncio.wait([self._threads[key]])
+def _named(step: CurrentStep) -> str:
+    return f"step {step.id!r} of {step.workflow} {step.execution_id}"
 
 
 def _caught(body: Callable[[], Any], permitted: Permitted) -> Any:

@@ -18,6 +18,7 @@ from runner.store import Store, Subscription
 from runner.store.sealed import sealed
 from runner.transactions import Renewed
 from runner.workers.drain import Act, Drain
+from runner.workers.hearing import Hearing
 from runner.workers.intake import Intake
 from runner.workers.leases import HeldLease, LeaseKeeper
 from runner.workers.loopwatch import LoopWatch
@@ -25,6 +26,7 @@ from runner.workers.options import WorkerOptions
 from runner.workers.steps import StepRunner
 from runner.workers.subscriptions import Subscriptions
 from runner.workers.turns import Turns
+from runner.workers.unwell import EXIT_HUNG, Leave
 
 log = Logger("runner.worker")
 
@@ -56,6 +58,9 @@ class Worker:
         self._watch = LoopWatch(stall_ms=round(options.stall_s * 1000))
         self._turns = Turns(app, store, broker, options, steps=self._steps, ticks=ticks)
         self._intake = Intake(options, broker, self._turns.take)
+        self._hearing = Hearing(self._intake, broker, self.leave)
+        self._steps.threads.on_hung = self._hung
+        self._leave: Leave = _say
         self._drain: Drain | None = None
 
     async def __aenter__(self) -> Self:
@@ -82,6 +87,7 @@ class Worker:
         self._pokes = asyncio.create_task(self._hear_pokes(await self._store.subscribe(f"worker/{self.options.id}")))
         await self._intake.start()
         await self._subscriptions.start()
+        self._listening = asyncio.create_task(self._hearing.run(), name="hearing")
 
     async def __aexit__(self, *exc: object) -> None:
         await self.drain()
@@ -112,6 +118,11 @@ class Worker:
         return len(self._turns.running)
 
     @property
+    def hung(self) -> int:
+        """How many of its threads hang in steps whose time was over long ago."""
+        return self._steps.threads.hung
+
+    @property
     def consuming(self) -> bool:
         """The broker hands us deliveries, or we take none because all slots are taken."""
         return self._intake.consuming
@@ -123,6 +134,23 @@ class Worker:
     def after_turns(self, count: int, enough: Callable[[], None]) -> None:
         """Call ``enough`` once, when ``count`` more turns have ended: how a process that is to be recycled knows."""
         self._turns.after(count, enough)
+
+    def when_unwell(self, leave: Leave) -> None:
+        """Have ``leave`` called when only another process can mend this one: with the exit code, and why.
+
+        Without it that is only logged.
+        """
+        self._leave = leave
+
+    def leave(self, code: int, why: str) -> None:
+        """It is unwell; whatever else it finds after that is only logged."""
+        leave, self._leave = self._leave, _say
+        leave(code, why)
+
+    def _hung(self, threads: int) -> None:
+        """So many of the threads for steps hang: beyond a half, those that are left are soon gone too."""
+        if threads * 2 >= self._steps.threads.count:
+            self.leave(EXIT_HUNG, f"{threads} of {self._steps.threads.count} threads hang in steps")
 
     # -- news -------------------------------------------------------------------------------------
 
@@ -189,6 +217,7 @@ class Worker:
     async def _farewell(self) -> None:
         """Or its heartbeat runs out by itself."""
         self._pokes.cancel()
+        self._listening.cancel()
         await asyncio.to_thread(self._keeper.stop)
         await self._store.farewell(self.options.id)
 
@@ -197,3 +226,7 @@ class Worker:
         self._watch.stop()
         self._hooks.tell(Drained(worker=self.options.id))
         await self._hooks.settle(self.options.grace_s)
+
+
+def _say(code: int, why: str) -> None:
+    log.error("worker.unwell", code=code, why=why)

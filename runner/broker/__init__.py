@@ -68,6 +68,13 @@ class Consumer(Protocol):
 
     async def resume(self) -> None: ...
 
+    async def renew(self, reason: str) -> None:
+        """Begin anew with a connection and a subscription of its own: what holds now is in doubt, for this reason.
+
+        Unsettled deliveries go back to the queue. Returns at once; nothing is lost that would not be redelivered.
+        """
+        ...
+
     async def stop(self) -> None:
         """Stop for good; unsettled deliveries go back to the queue."""
         ...

@@ -207,6 +207,10 @@ class MemoryConsumer:
         for queue in self._prefetch:
             self._broker.pump(queue)
 
+    async def renew(self, reason: str) -> None:  # noqa: ARG002 - there is no connection to be in doubt
+        for queue in self._prefetch:
+            self._broker.pump(queue)
+
     async def stop(self) -> None:
         self._stopped = True
         self._broker.forget(self)

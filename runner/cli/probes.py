@@ -73,6 +73,7 @@ def worker_check(worker: Worker, store: Store, broker: Broker) -> Check:
             "consuming": worker.consuming,
             "draining": worker.draining,
             "turns": worker.busy,
+            "hung_threads": worker.hung,
         }
 
     return check

@@ -84,7 +84,7 @@ class Stopping:
         self._leave(Exit.INTERRUPTED)
 
 
-def leave_threads_behind() -> None:
+def leave_threads_behind(code: int = Exit.OK) -> None:
     """End the process here when threads would keep it: a step in a thread cannot be stopped, only handed back.
 
     To be called when all else has ended.
@@ -96,4 +96,4 @@ def leave_threads_behind() -> None:
     if names:
         log.warning("process.threads_left_behind", threads=names)
         sys.stdout.flush()
-        os._exit(Exit.OK)
+        os._exit(code)

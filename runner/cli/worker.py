@@ -154,8 +154,9 @@ def worker(
     )
     backends = open_store(store_url, namespace=loaded.name), open_broker(broker_url, namespace=loaded.name)
     probed = probes(health_port, health_host)
-    asyncio.run(_work(loaded, *backends, options, max_executions, probed, in_pool=in_pool))
-    leave_threads_behind()
+    code = asyncio.run(_work(loaded, *backends, options, max_executions, probed, in_pool=in_pool))
+    leave_threads_behind(code)
+    ctx.exit(code)
 
 
 def queues_of(app: App) -> tuple[str, ...]:
@@ -178,7 +179,14 @@ async def _work(
     probed: Probes,
     *,
     in_pool: bool,
-) -> None:
+) -> int:
+    """The exit code: 0, or what the worker found wrong with itself."""
+    codes: list[int] = [Exit.OK]
+
+    def leave(code: int, why: str) -> None:
+        codes.append(code)
+        stopping.ask(why)
+
     async with Stopping(options.grace_s) as stopping, AsyncExitStack() as stack:
         ready_when = await stack.enter_async_context(probed)
         if in_pool:
@@ -192,7 +200,9 @@ async def _work(
         ready_when(worker_check(running, store, broker))
         if max_turns is not None:
             running.after_turns(max_turns, partial(stopping.ask, f"{max_turns} turns are done"))
+        running.when_unwell(leave)
         await stopping.asked(running.hurry)
+    return max(codes)
 
 
 def _end_with_pool(stopping: Stopping) -> None:

@@ -165,7 +165,15 @@ async def test_a_worker_that_leaves_or_has_no_store_is_not_ready() -> None:
     await broker.open(["default"])
     async with Worker(app, store, broker, WorkerOptions(watch_loop=False, id="w1")) as worker:
         check = probes.worker_check(worker, store, broker)
-        well = {"worker": "w1", "store": "ok", "broker": "ok", "consuming": True, "draining": False, "turns": 0}
+        well = {
+            "worker": "w1",
+            "store": "ok",
+            "broker": "ok",
+            "consuming": True,
+            "draining": False,
+            "turns": 0,
+            "hung_threads": 0,
+        }
         assert await check() == {"ready": True, **well}
         worker._intake.hold_back()  # all slots are taken
         await asyncio.sleep(0)

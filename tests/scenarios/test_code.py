@@ -82,7 +82,7 @@ async def test_an_error_takes_the_same_branch_live_and_replayed(app: App, run: R
     assert {frozenset(one) for one in taken.values()} == {frozenset({"declined", "matches"})}
 
 
-@pytest.mark.parametrize("what", ["timeout", "create_task", "gather", "sleep", "generator"])
+@pytest.mark.parametrize("what", ["timeout", "create_task", "run", "gather", "sleep", "generator"])
 async def test_the_event_loop_is_out_of_reach_and_the_worker_goes_on(app: App, run: Run, what: str):
     async def numbers():
         yield 1
@@ -99,6 +99,12 @@ async def test_the_event_loop_is_out_of_reach_and_the_worker_goes_on(app: App, r
                     await (asyncio.create_task(pause) if what == "create_task" else asyncio.gather(pause))
                 finally:
                     pause.close()  # or Python says at some later time that nobody awaited it
+            case "run":
+                pause = asyncio.sleep(0)
+                try:
+                    asyncio.run(pause)
+                finally:
+                    pause.close()
             case "sleep":
                 await asyncio.sleep(0.01)
             case _:

@@ -69,6 +69,10 @@ class RabbitConsumer:
         self._paused = False
         await self._follow()
 
+    async def renew(self, reason: str) -> None:
+        if self._session is not None:
+            self._session.link.lose(reason)
+
     async def stop(self) -> None:
         if self._stopped:
             return

@@ -115,7 +115,9 @@ class PubSub:
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may do better
                 if is_refusal(error):
                     await self._refuse(error)
-                    return
+                    if not self._topics:
+                        return
+                    self._in_force.clear()  # a password may be changed back: who listens already must hear again
                 self._trouble = reason(error, self._endpoint.tls)
                 if self._in_force:
                     log.info("store.subscriptions_lost", url=self._endpoint.name, error=self._trouble)
