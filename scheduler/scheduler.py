@@ -22,6 +22,7 @@ from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.schedules import Schedules
 from runner.scheduler.shift import Shift
+from runner.scheduler.unwakeable import Unwakeable
 from runner.store import Store
 from runner.store.crashes import MAX_CRASHES, crash_limit
 
@@ -35,12 +36,14 @@ SAFETY_POLL_S = 1.0
 class SchedulerOptions:
     """``leader_ttl_s``: how long after its last sign of life a leader is followed by a standby.
 
-    ``max_crashes``: an execution that lost so many workers in a row is given up.
+    ``max_crashes``: an execution that lost so many workers in a row is given up. ``look_every_s``: how often the leader
+    looks whether something will wake the next 200 executions.
     """
 
     leader_ttl_s: float = 3.0
     lease_s: float = 10.0
     max_crashes: int = MAX_CRASHES
+    look_every_s: float = 1.0
     name: str = field(default_factory=lambda: f"scheduler-{secrets.token_hex(4)}")
 
 
@@ -65,6 +68,7 @@ class Scheduler:
         limit = crash_limit(self.options.max_crashes)
         self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms, crashes=limit)
         self._schedules = Schedules(store, self._postbox.put, courier, hooks)
+        self._unwakeable = Unwakeable(store, self.options.look_every_s)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at
         self._stir = asyncio.Event()
@@ -79,6 +83,11 @@ class Scheduler:
     def leader(self) -> str:
         """The name of whoever leads, as far as this scheduler has heard."""
         return self._seat.leader
+
+    @property
+    def unwakeable(self) -> int:
+        """Executions that nothing would wake, as far as this scheduler has looked while it leads."""
+        return self._unwakeable.count
 
     async def __aenter__(self) -> Self:
         log.info("scheduler.ready", scheduler=self.options.name)
@@ -126,6 +135,7 @@ class Scheduler:
                 ("timer words", self._hear(timers.next, self._heard_timer)),
                 ("worker arrivals", self._hear(arrivals.next, self._heard_worker)),
                 ("schedules", self._schedules.run(schedules)),
+                ("unwakeable", self._unwakeable.run()),
             ):
                 stack.push_async_callback(_end, asyncio.create_task(work, name=name))
             self._stale.update(range(self._store.partitions))
