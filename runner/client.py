@@ -310,7 +310,7 @@ class Client(Scheduling):
         What only waits is left alone, and counted by reason, ``most`` of each status at most. A scheduler does the same
         all the time; this does not wait for one. Safe beside it and beside itself: each execution is woken once.
         """
-        return await recover(self.store, self.broker, self._courier, most=most)
+        return await recover(self.store, self.broker, self._courier, self.app.hooks, most=most)
 
     async def why(self, execution_id: str) -> Why:
         """What the execution waits for, since when, what ends that, and what is wrong if something is.
