@@ -48,6 +48,7 @@ class RedisHand:
     def ready(self, id: str, at: int | None) -> None:
         queue = self.redis.hget(f"{self.home(id)}x:{id}", "queue")
         self._put(f"{self.home(id)}ready:{queue}", id, at)
+        self._put(f"{self.home(id)}line:{queue}", id, at)
 
     def timer(self, id: str, at: int | None) -> None:
         self._put(f"{self.home(id)}timers", id, at)
@@ -90,6 +91,7 @@ class SqliteHand:
 
     def ready(self, id: str, at: int | None) -> None:
         self._set("ready_at", id, at)
+        self._set("since", id, at)
 
     def timer(self, id: str, at: int | None) -> None:
         self._set("timer_at", id, at)

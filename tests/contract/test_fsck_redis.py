@@ -72,6 +72,16 @@ async def test_one_that_was_passed_over_and_would_not_be_offered_again(
     assert [wake.id for wake in await store.rush([("order", 1)], 10)] == ["e-1"]
 
 
+async def test_one_that_is_not_in_the_line_of_its_queue(store: RedisStore, hand: RedisHand, check: Check) -> None:
+    for id in ("e-1", "e-2"):
+        await start(store, a_start(id))
+    hand.redis.delete(f"{hand.home('e-1')}line:default")
+    await claim(store, "e-2")
+    hand.redis.zadd(f"{hand.home('e-2')}line:default", {"e-2": 1})
+    await mended(check, "index_missing", "index_surplus")
+    assert (await store.standing("e-1", "default")).since is not None
+
+
 async def test_a_queue_that_nobody_looks_through(store: RedisStore, hand: RedisHand, check: Check) -> None:
     await start(store, a_start())
     hand.redis.delete(f"{hand.home('e-1')}queues")

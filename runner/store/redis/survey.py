@@ -25,7 +25,7 @@ PAGE = 100
 #: Strays of what belongs to no partition.
 WIDE = -1
 _DATA = frozenset("jwidcsa")
-_ENTRIES = re.compile(r"leases|timers|expiry|(ready|by|passed):.*", re.DOTALL)
+_ENTRIES = re.compile(r"leases|timers|expiry|(ready|line|by|passed):.*", re.DOTALL)
 _PLAIN = frozenset({"outbox", "queues"})
 _WIDE = frozenset({"meta", "leader", "schedules", "schedules:ids", "schedules:due", "workers"})
 _LIVING = tuple(status for status in Status if not status.terminal)

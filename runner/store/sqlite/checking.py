@@ -107,9 +107,12 @@ def misplaced(s: Session, row: Row, partitions: int) -> tuple[tuple[str, ...], t
     missing = [f"partition {row.p}"] if row.p != partition_of(row.id, partitions) else []
     sql = "SELECT name FROM attribute WHERE x = ? AND (ns <> ? OR created_at <> ?) ORDER BY name"
     missing += [f"by attribute {name}" for (name,) in s.db.execute(sql, (row.x, row.ns, row.created_at))]
+    in_line = row.ready_at is not None and not row.passed
+    missing += ["the line of its queue"] if in_line and row.since is None else []
     needs = needs_operator(row)
     missing += ["those that need an operator"] if needs and not row.stuck else []
     surplus = ["those that need an operator"] if needs is False and row.stuck else []
+    surplus += ["the line of its queue"] if not in_line and row.since is not None else []
     return tuple(missing), tuple(surplus)
 
 

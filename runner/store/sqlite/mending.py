@@ -33,9 +33,14 @@ def mend(s: Session, id: str, asked: Repair, partitions: int) -> Mended:
 
 
 def _steps(row: Row, asked: Repair, partitions: int, nearest: int | None, now: int) -> Iterator[Step]:
-    for what, changed in _listings(row, partitions):
-        row = changed
-        yield what, row
+    for step in _moves(row, asked, nearest, now):
+        row = step[1]
+        yield step
+    # Last: what was set right has changed where it must stand.
+    yield from _places(row, partitions, now)
+
+
+def _moves(row: Row, asked: Repair, nearest: int | None, now: int) -> Iterator[Step]:
     if row.status.terminal:
         yield from _ended(row)
         return
@@ -48,14 +53,18 @@ def _steps(row: Row, asked: Repair, partitions: int, nearest: int | None, now: i
         yield from _free(row, asked, nearest, now)
 
 
-def _listings(row: Row, partitions: int) -> Iterator[Step]:
+def _places(row: Row, partitions: int, now: int) -> Iterator[Step]:
     home = partition_of(row.id, partitions)
     if row.p != home:
         row = row._replace(p=home)
         yield f"into partition {home}", row
     needs = checking.needs_operator(row)
     if needs is not None and bool(row.stuck) is not needs:
-        yield "need of an operator", row._replace(stuck=int(needs))
+        row = row._replace(stuck=int(needs))
+        yield "need of an operator", row
+    in_line = row.ready_at is not None and not row.passed
+    if in_line is not (row.since is not None):
+        yield "line", row._replace(since=now if in_line else None)
 
 
 def _ended(row: Row) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 -- KEYS[1]  the partition's prefix
 -- ARGV     the index without the prefix or '', then its entries, or keys as "<kind>:<id>"
 -- Returns  {entry or key …}
--- Needs    standing
+-- Needs    places
 
 local place, found = ARGV[1], {}
 for i = 2, #ARGV do

@@ -5,7 +5,7 @@
 -- Returns  {now, {{id, status, run, 1 when owned, 1 when it was ever claimed, deadline, timeout_ms, lease until, ready at,
 --          1 when its queue is listed, timer, expiry, 1 when something came since its turn ended}, {missing in},
 --          {surplus in}, {fading key}, {wait, value, …}, {child that is not known to have ended}} …}
--- Needs    kin, standing
+-- Needs    kin, places
 
 local function unended(r)
   local found = {}

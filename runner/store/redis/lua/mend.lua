@@ -5,7 +5,7 @@
 --          to follow again
 -- Returns  {{what was set right …}, wake or false, rows}
 -- Repeat   finds nothing to do; a wake is given once, and its ready entry is offered by `overdue`.
--- Needs    attributes, outbox, kin, ending, ends, standing
+-- Needs    attributes, outbox, kin, ending, ends, places
 
 local id, wakes, lease_ms, lost = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3]), tonumber(ARGV[4])
 local r = load(id)
@@ -29,10 +29,10 @@ local function rouse_it(what)
   did(what)
 end
 
-local function mend_listings()
+local function mend_places()
   local missing, surplus = misplaced(r)
   for _, place in ipairs(missing) do
-    call('ZADD', PREFIX .. place, string.sub(place, 1, 7) == 'passed:' and now or r.created_at, id)
+    call('ZADD', PREFIX .. place, is_listing(place) and r.created_at or now, id)
     did('into ' .. place)
   end
   for _, place in ipairs(surplus) do
@@ -121,7 +121,6 @@ local function mend_waiting()
   end
 end
 
-mend_listings()
 mend_children()
 if TERMINAL[r.status] then
   mend_ended()
@@ -138,6 +137,8 @@ else
     end
   end
 end
+-- Last: what was set right has changed where it must stand.
+mend_places()
 if #done > 0 then
   audit(r, 'repaired', { done = table.concat(done, ', ') })
 end

@@ -3,7 +3,7 @@
 -- KEYS[1]  a prefix
 -- ARGV     'data', 'entry' or 'fading'; the key or index without the prefix; the entry
 -- Returns  1 when it was removed or kept, else 0
--- Needs    standing
+-- Needs    places
 
 local kind, place, id = ARGV[1], ARGV[2], ARGV[3]
 if kind == 'fading' then

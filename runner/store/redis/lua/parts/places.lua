@@ -1,4 +1,4 @@
--- Where an execution must stand in the listings, and where it must not.
+-- Where an execution must stand in the listings and lines, and where it must not.
 
 -- Its places: true where it must be, false where it must not be; `by:stuck` is not among them where both can be right.
 local function standing(r)
@@ -16,19 +16,24 @@ local function standing(r)
     places['by:stuck'] = r.status == 'compensation_failed' or (r.status == 'failed' and r.outstanding > 0)
   end
   places['passed:' .. r.workflow .. ':' .. r.version] = r.passed ~= ''
+  places['line:' .. r.queue] = is_ready(r) and r.passed == ''
   return places
+end
+
+local function is_listing(place)
+  return string.sub(place, 1, 3) == 'by:'
 end
 
 -- Whether it is as it must be in a place; a listing is in the order of `created_at`.
 local function stands_right(r, place, must)
   local score = call('ZSCORE', PREFIX .. place, r.id)
-  if not must or not score or string.sub(place, 1, 7) == 'passed:' then
+  if not must or not score or not is_listing(place) then
     return (score ~= false) == must
   end
   return tonumber(score) == r.created_at
 end
 
--- Listings that it is missing in, and those that have it and must not.
+-- Places that it is missing in, and those that have it and must not.
 local function misplaced(r)
   local missing, surplus = {}, {}
   for place, must in pairs(standing(r)) do
