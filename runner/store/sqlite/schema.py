@@ -13,9 +13,7 @@ SCHEMA = 1
 #
 # Every time index is partial: it holds what is waiting, and does not grow with what is over.
 LINE = "CREATE INDEX line ON execution (ns, queue, since) WHERE ready_at IS NOT NULL;"
-_PHASES = (
-    "ALTER TABLE execution ADD COLUMN parent_close TEXT NOT NULL DEFAULT ''; ALTER TABLE child RENAME COLUMN ended TO phase;"
-)
+_PHASES = "ALTER TABLE execution ADD COLUMN parent_close TEXT NOT NULL DEFAULT ''; ALTER TABLE child RENAME COLUMN ended TO phase;"
 _JOINED = "UPDATE execution SET since = ready_at WHERE ready_at IS NOT NULL AND passed = '';"
 TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
