@@ -31,7 +31,7 @@ def damaged(shell, here) -> Path:
 
 def damage(file: Path) -> None:
     with sqlite3.connect(file) as db:
-        db.execute("UPDATE execution SET ready_at = NULL WHERE id = 'lost'")
+        db.execute("UPDATE execution SET ready_at = NULL, since = NULL WHERE id = 'lost'")
     db.close()
 
 
