@@ -9,6 +9,7 @@ By the stores, with the change itself:
 | ``delivered`` | ``kind`` (signal or ended), ``name`` (the signal's, or the execution that ended) |
 | ``cancel`` | ``reason`` |
 | ``operator`` | ``action``, ``actor`` |
+| ``repaired`` | ``done`` (what a check has set right, in words) |
 
 By an operator's client, beside it: ``operated`` with ``actor``, ``verb`` (skip_step, edit_step, force_fail or fork), and the
 ``step``, the ``reason``, or the id of the ``fork``.

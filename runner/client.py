@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from runner.app import App
@@ -18,6 +18,7 @@ from runner.describe import Flow, describe
 from runner.durations import to_ms
 from runner.endings import result_of
 from runner.errors import ConfigError, UndeclaredSignal, UsageError
+from runner.fsck import FsckReport, fsck
 from runner.handle import Handle, Outcome
 from runner.ids import check_id, id_from_key
 from runner.operator import Operator
@@ -309,7 +310,7 @@ class Client(Scheduling):
         What only waits is left alone, and counted by reason, ``most`` of each status at most. A scheduler does the same
         all the time; this does not wait for one. Safe beside it and beside itself: each execution is woken once.
         """
-        return await recover(self.store, self.broker, self._courier, most=most)
+        return await recover(self.store, self.broker, self._courier, self.app.hooks, most=most)
 
     async def why(self, execution_id: str) -> Why:
         """What the execution waits for, since when, what ends that, and what is wrong if something is.
@@ -321,6 +322,20 @@ class Client(Scheduling):
         if why is None:
             raise self.unknown(execution_id)
         return why
+
+    async def fsck(
+        self, repair: bool = False, *, most: int = 1_000, progress: Callable[[float], None] | None = None
+    ) -> FsckReport:
+        """Check that something will move every execution on, that indexes say what records say, and that nothing is left over.
+
+        Page by page, with everything running; ``progress`` is told the share that was looked at, 0 to 1. Of the findings
+        ``most`` are kept, all are counted. ``repair``: set right what can be, with a row ``repaired`` in the trail of each
+        execution. Raises StoreUnavailable.
+        """
+        told = progress or (lambda _: None)
+        return await fsck(
+            self.store, self.broker, self._courier, self.app.hooks, repair=repair, most=most, progress=told
+        )
 
     async def describe(self, workflow: Workflow[I, O] | str, input: I | None = None) -> Flow:
         """What the workflow would do, as nodes: no step is called, nothing is stored, sent or asked of a backend.

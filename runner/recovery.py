@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from runner.broker import Broker
 from runner.courier import Courier
 from runner.errors import BrokerUnavailable
+from runner.hooks import Hooks
 from runner.log import Logger
 from runner.records import Execution, Filter, Status
 from runner.store import Store
-from runner.transactions import Parcel, Wake
+from runner.transactions import Wake, Woken
 
 log = Logger("runner.recovery")
 
@@ -49,19 +50,19 @@ class Recovery:
     store: Store
     broker: Broker
     courier: Courier
+    hooks: Hooks
     woken: dict[str, Wake] = field(default_factory=dict[str, Wake])
 
     async def act(self) -> tuple[int, int]:
         """Wake what is due, reaped or overdue. Returns how many hints the broker did not take, and parcels that stay."""
         alive = await self._alive()
-        parcels: list[Parcel] = []
         for partition in range(self.store.partitions):
             await self._due(partition)
             await self._reap(partition, alive)
             await self._overdue(partition)
-            # Last: the ends above have put their notices into it.
-            parcels += await self.store.relay(partition, LIMIT)
-        return await self._publish(), await self.courier.send(parcels)
+        # Last: the ends above have put their notices into the outbox.
+        left = sum([await self._carry(partition) for partition in range(self.store.partitions)])
+        return await self._publish(), left
 
     async def survey(self, most: int) -> tuple[Counter[str], bool]:
         """Why the others were left alone: at most ``most`` of each status are counted, and whether that was all."""
@@ -74,16 +75,12 @@ class Recovery:
 
     async def _due(self, partition: int) -> None:
         while True:
-            woken = await self.store.due(partition, LIMIT)
-            self._took(woken.wakes)
-            if len(woken.wakes) < LIMIT:
+            if not self._took_all(await self.store.due(partition, LIMIT)):
                 return
 
     async def _reap(self, partition: int, alive: Iterable[str]) -> None:
         while True:
-            woken = await self.store.reap(partition, LIMIT, alive)
-            self._took(woken.wakes)
-            if len(woken.wakes) < LIMIT:
+            if not self._took_all(await self.store.reap(partition, LIMIT, alive)):
                 return
 
     async def _overdue(self, partition: int) -> None:
@@ -92,6 +89,20 @@ class Recovery:
             self._took((*overdue.lost, *overdue.passed))
             if len(overdue.lost) + len(overdue.passed) < LIMIT:
                 return
+
+    async def _carry(self, partition: int) -> int:
+        """The whole outbox, page by page; what cannot be applied stays, and holds up no other. Returns how much that is."""
+        left, page = 0, await self.store.outbox(partition, "", LIMIT)
+        while page:
+            left += await self.courier.send(page)
+            page = await self.store.outbox(partition, page[-1].place, LIMIT)
+        return left
+
+    def _took_all(self, woken: Woken) -> bool:
+        """Whether there is more. That is not told by the wakes: what its deadline has ended is among none."""
+        self.hooks.fire(woken.rows)
+        self._took(woken.wakes)
+        return woken.next_at is not None and woken.next_at <= woken.now
 
     def _took(self, wakes: Iterable[Wake]) -> None:
         self.woken |= {wake.id: wake for wake in wakes}
@@ -124,9 +135,9 @@ class Recovery:
         return False
 
 
-async def recover(store: Store, broker: Broker, courier: Courier, *, most: int) -> Report:
+async def recover(store: Store, broker: Broker, courier: Courier, hooks: Hooks, *, most: int) -> Report:
     """Act, then count."""
-    recovery = Recovery(store, broker, courier)
+    recovery = Recovery(store, broker, courier, hooks)
     unpublished, left_in_outbox = await recovery.act()
     reasons, complete = await recovery.survey(most)
     return Report(

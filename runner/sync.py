@@ -13,6 +13,7 @@ from runner.client import Client
 from runner.core.retry import Duration
 from runner.describe import Flow
 from runner.detail import AuditLine, Detail, StepLine
+from runner.fsck import FsckReport
 from runner.handle import Handle, Outcome
 from runner.operator import Operator
 from runner.records import Execution, History, Page, Schedule, Status
@@ -311,6 +312,10 @@ class SyncClient:
     def recover(self, *, most: int = 1_000) -> Report:
         """See ``Client.recover``."""
         return self.run(self._client.recover(most=most))
+
+    def fsck(self, repair: bool = False, *, most: int = 1_000) -> FsckReport:
+        """See ``Client.fsck``."""
+        return self.run(self._client.fsck(repair, most=most))
 
     @property
     def operator(self) -> SyncOperator:

@@ -23,6 +23,7 @@ from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.schedules import Schedules
 from runner.scheduler.shift import CLOSE_S, Shift
+from runner.scheduler.unwakeable import Unwakeable
 from runner.store import Store
 from runner.store.crashes import MAX_CRASHES, crash_limit
 
@@ -40,12 +41,14 @@ class SchedulerOptions:
 
     ``max_crashes``: an execution that lost so many workers in a row is given up.
     ``patience_s``: a leader that has waited so long for one thing it asked for gives the seat up.
+    ``look_every_s``: how often the leader looks whether something will wake the next 200 executions.
     """
 
     leader_ttl_s: float = 3.0
     lease_s: float = 10.0
     max_crashes: int = MAX_CRASHES
     patience_s: float = 60.0
+    look_every_s: float = 1.0
     name: str = field(default_factory=lambda: f"scheduler-{secrets.token_hex(4)}")
 
 
@@ -70,6 +73,7 @@ class Scheduler:
         limit = crash_limit(self.options.max_crashes)
         self._duties = Duties(store, publisher, self._postbox, courier, hooks, lease_ms=lease_ms, crashes=limit)
         self._schedules = Schedules(store, self._postbox.put, courier, hooks, patience_s=self.options.patience_s)
+        self._unwakeable = Unwakeable(store, self.options.look_every_s)
         self._shift = Shift(self._duties.carry_out, lambda place: self._look_again(place[1]))
         self._stale: set[int] = set()  # partitions to look at
         self._stir = asyncio.Event()
@@ -84,6 +88,11 @@ class Scheduler:
     def leader(self) -> str:
         """The name of whoever leads, as far as this scheduler has heard."""
         return self._seat.leader
+
+    @property
+    def unwakeable(self) -> int:
+        """Executions that nothing would wake, as far as this scheduler has looked while it leads."""
+        return self._unwakeable.count
 
     async def __aenter__(self) -> Self:
         log.info("scheduler.ready", scheduler=self.options.name)
@@ -142,6 +151,7 @@ class Scheduler:
                 ("timer words", self._hear(timers.next, self._heard_timer)),
                 ("worker arrivals", self._hear(arrivals.next, self._heard_worker)),
                 ("schedules", self._schedules.run(schedules)),
+                ("unwakeable", self._unwakeable.run()),
             ):
                 helpers.append(asyncio.create_task(work, name=name))
                 helpers[-1].add_done_callback(lambda _: self._stir.set())

@@ -103,6 +103,8 @@ async def _do(method: str, asked: Any, client: Client) -> Any:
             done = await getattr(store, method)(asked)
             await client.announce(done)
             return done
+        case "fsck":
+            return await client.fsck(asked)
         case "audit":
             return [row.pack() for row in await store.audit(asked)]
         case "now" | "leader":

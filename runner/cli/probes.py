@@ -90,6 +90,7 @@ def scheduler_check(scheduler: Scheduler, store: Store) -> Check:
             "store": no_store or "ok",
             "leader": scheduler.leading,
             "leads": scheduler.leader,
+            "unwakeable_executions": scheduler.unwakeable,
         }
 
     return check

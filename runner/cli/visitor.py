@@ -13,6 +13,7 @@ from runner import errors
 from runner.cli.carried import inward, outward
 from runner.cli.wire import LONGEST_LINE, METHODS, Answer, Refused, address_of, door_of, line_of
 from runner.errors import ConfigError, InfrastructureError, RunnerError, StoreClosed, StoreUnavailable
+from runner.fsck import FsckReport
 from runner.records import (
     AuditEntry,
     ChildLink,
@@ -94,6 +95,11 @@ class DoorStore:
     async def children(self, id: str) -> tuple[ChildLink, ...]:
         links: list[ChildLink] = await self._ask("children", id)
         return tuple(links)
+
+    async def fsck(self, repair: bool) -> FsckReport:
+        """Carried out behind the door, where the store is."""
+        report: FsckReport = await self._ask("fsck", repair)
+        return report
 
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
         workers: list[WorkerInfo] = await self._ask("workers", within_ms)

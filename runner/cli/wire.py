@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from runner.cli.carried import shape_of
+from runner.fsck import FsckReport
 from runner.records import (
     ChildLink,
     Execution,
@@ -49,6 +50,7 @@ METHODS: Mapping[str, tuple[Any, Any]] = {
     "audit": (str, list[bytes]),
     "children": (str, list[ChildLink]),
     "executions": (Filter, Page),
+    "fsck": (bool, FsckReport),
     "workers": (int, list[WorkerInfo]),
     "standing": (tuple[str, str], Standing),
     "leader": (None, Leadership | None),

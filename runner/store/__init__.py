@@ -36,6 +36,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store.crashes import GIVE_UP, Crashes, CrashLimit
+from runner.store.inspection import Inspection
 from runner.store.standing import Standings
 from runner.transactions import (
     Commit,
@@ -99,7 +100,7 @@ class Renewer(Protocol):
     def close(self) -> None: ...
 
 
-class Store(Crashes, Standings, Protocol):
+class Store(Crashes, Inspection, Standings, Protocol):
     namespace: str
     partitions: int
 

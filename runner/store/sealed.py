@@ -7,11 +7,12 @@ workflow was given. What is only looked at stays sealed instead, and is told apa
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from runner.core.facts import Facts, Look, Stray
 from runner.errors import PayloadError
 from runner.payload_codec import PayloadCodec, Sealing
 from runner.records import (
@@ -28,6 +29,7 @@ from runner.records import (
 )
 from runner.store import Renewer, Store, Subscription, sealing
 from runner.store.crashes import GIVE_UP, CrashLimit
+from runner.store.inspection import Followed, Mended, Repair
 from runner.store.standing import Standing
 from runner.transactions import (
     Commit,
@@ -205,6 +207,27 @@ class SealedStore:
 
     async def stir_schedule(self, id: str) -> None:
         await self._store.stir_schedule(id)
+
+    def survey(self) -> AsyncIterator[Look]:
+        return self._store.survey()
+
+    async def living(self, partition: int, cursor: str, limit: int) -> tuple[tuple[Facts, ...], str]:
+        return await self._store.living(partition, cursor, limit)
+
+    async def facts(self, ids: Sequence[str]) -> tuple[Facts, ...]:
+        return await self._store.facts(ids)
+
+    async def followed(self, target: str, waiter: str, run: int) -> Followed | None:
+        return await self._store.followed(target, waiter, run)
+
+    async def outbox(self, partition: int, after: str, limit: int) -> list[Parcel]:
+        return await self._store.outbox(partition, after, limit)
+
+    async def mend(self, id: str, repair: Repair) -> Mended:
+        return await self._store.mend(id, repair)
+
+    async def sweep(self, strays: Iterable[Stray]) -> int:
+        return await self._store.sweep(strays)
 
     async def children(self, id: str) -> tuple[ChildLink, ...]:
         return await self._store.children(id)

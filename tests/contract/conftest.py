@@ -6,12 +6,18 @@ Time passes by itself in Redis and on request in SQLite; ``elapse`` is the same 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runner.broker.memory import MemoryBroker
+from runner.courier import Courier
+from runner.fsck import FsckReport, fsck
+from runner.hooks import Hooks
 from runner.store import PARTITIONS, Store
+from tests.contract.fsck_kit import Check
+from tests.contract.hands import Hand, hand_into
 from tests.contract.kit import Elapse
 
 START_OF_TIME = 1_700_000_000_000
@@ -90,3 +96,24 @@ def elapse(backend: Backend, store: Store) -> Elapse:
         await backend.elapse(store, ms)
 
     return elapse
+
+
+@pytest.fixture
+def hand(store: Store) -> Iterator[Hand]:
+    hand = hand_into(store)
+    yield hand
+    hand.close()
+
+
+@pytest.fixture
+async def check(store: Store) -> AsyncIterator[Check]:
+    """``await check()``, ``await check(repair=True)``."""
+    broker = MemoryBroker(store.namespace)
+    await broker.open()
+
+    async def run(*, repair: bool = False) -> FsckReport:
+        courier = Courier(store, broker)
+        return await fsck(store, broker, courier, Hooks(), repair=repair, most=100, progress=lambda _: None)
+
+    yield run
+    await broker.close()

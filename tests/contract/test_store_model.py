@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from runner.records import AuditEntry, ChildLink, Filter, History
+from runner.core.wakefulness import check
+from runner.records import AuditEntry, ChildLink, Filter, History, Status
 from runner.store import Store
 from runner.store.crashes import CrashLimit
 from runner.store.standing import Standing
@@ -438,6 +439,15 @@ class Comparison(RuleBasedStateMachine):
 
     async def all_standings(self) -> dict[str, Standing]:
         return {id: await self.store.standing(id, "default") for id in ("a", "b")}
+
+    @invariant()
+    def a_check_finds_nothing(self) -> None:
+        """But what ended its turn without anything to wait for, which these rules do and no workflow can."""
+        for facts in self.wait(self.store.facts(["a", "b"])):
+            found = {one.code for one in check(facts, HOUR)}
+            idle = not facts.news and not any(wait.kind == "signal" for wait in facts.waits)
+            asleep = facts.status in (Status.SLEEPING, Status.CANCELLING)
+            assert not found or (found == {"unwakeable"} and asleep and idle), (found, facts)
 
     @invariant()
     def nothing_is_stuck(self) -> None:

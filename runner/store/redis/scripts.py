@@ -14,13 +14,19 @@ from importlib.resources import files
 from typing import Any
 
 from runner.core.status import TRANSITIONS
+from runner.core.wakefulness import READY_WITHIN_MS
 from runner.records import TERMINAL
 from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS
 
 #: A start with a parent is running work: the same script, but never refused for want of memory.
 _VARIANTS = {"start_child": ("start", "#!lua flags=allow-oom")}
 _NEEDS = re.compile(r"^-- Needs +(.+)$", re.MULTILINE)
-_LIMITS = {"grace": GRACE_MS, "pass_first": PASS_FIRST_MS, "pass_last": PASS_LAST_MS}
+_LIMITS = {
+    "grace": GRACE_MS,
+    "pass_first": PASS_FIRST_MS,
+    "pass_last": PASS_LAST_MS,
+    "ready_within": READY_WITHIN_MS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Scripts:
     """All scripts by name: ``lua/<name>.lua`` says keys, arguments, answer and guarantee of each."""
 
     abdicate: Script
+    astray: Script
     break_off: Script
     cancel: Script
     claim: Script
@@ -44,12 +51,15 @@ class Scripts:
     drop_schedule: Script
     due: Script
     due_schedules: Script
+    facts: Script
     follow: Script
+    followed: Script
     heartbeat: Script
     lead: Script
     leader: Script
     line: Script
     list: Script
+    mend: Script
     meta: Script
     next_due: Script
     notice: Script
@@ -73,6 +83,7 @@ class Scripts:
     start: Script
     start_child: Script
     stir_schedule: Script
+    sweep: Script
     workers: Script
 
 

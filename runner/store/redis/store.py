@@ -28,6 +28,7 @@ from runner.store.keys import Keys
 from runner.store.redis import decode, encode, listing, stored, timetable
 from runner.store.redis.connection import Endpoint, Health, Reply, Word, field_of
 from runner.store.redis.crashes import RedisCrashes
+from runner.store.redis.inspection import RedisInspection
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
@@ -62,7 +63,7 @@ TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 MAX_LIMIT = 200
 
 
-class RedisStore(RedisCrashes, RedisStandings):
+class RedisStore(RedisCrashes, RedisInspection, RedisStandings):
     """``runner.store.Store`` on one Redis primary.
 
     A command without an answer is asked again for ``patience_s`` seconds in all, then

@@ -39,7 +39,7 @@ def history(reply: Reply, id: str, added: tuple[AuditEntry, ...] = ()) -> Histor
     return History(
         execution=execution(id, lease_until, fields),
         entries=tuple(sorted((Entry.unpack(blob) for _, blob in pairs(journal)), key=lambda entry: entry.number)),
-        waits=tuple(_wait(id.decode(), blob) for id, blob in pairs(waits)),
+        waits=tuple(wait(id.decode(), blob) for id, blob in pairs(waits)),
         inbox=inbox(items, 0),
         now=now,
         rows=added,
@@ -141,7 +141,7 @@ def _notice(fields: Mapping[bytes, bytes]) -> Notice:
     )
 
 
-def _wait(id: str, value: bytes) -> Wait:
+def wait(id: str, value: bytes) -> Wait:
     deadline, opened_at, blob = value.split(b" ", 2)
     kind, name, attempts, details, *_ = unpack_as(blob, "wait", 4)
     return Wait(

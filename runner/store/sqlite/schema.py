@@ -13,6 +13,7 @@ SCHEMA = 1
 #
 # Every time index is partial: it holds what is waiting, and does not grow with what is over.
 LINE = "CREATE INDEX line ON execution (ns, queue, since) WHERE ready_at IS NOT NULL;"
+_PHASES = "ALTER TABLE execution ADD COLUMN parent_close TEXT NOT NULL DEFAULT ''; ALTER TABLE child RENAME COLUMN ended TO phase;"
 _JOINED = "UPDATE execution SET since = ready_at WHERE ready_at IS NOT NULL AND passed = '';"
 TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -222,10 +223,15 @@ def prepare(db: sqlite3.Connection, where: str) -> None:
 
 
 def _bring_up(db: sqlite3.Connection) -> None:
-    """What is ready in a file that was written before lines were kept joins them in the order it is looked at."""
+    """What a file lacks that was written before there was something.
+
+    What is ready joins its line in the order it is looked at.
+    """
     columns = {name for _, name, *_ in db.execute("PRAGMA table_info(execution)")}
     if "since" not in columns:
         db.executescript(f"BEGIN; ALTER TABLE execution ADD COLUMN since INTEGER; {LINE} {_JOINED} COMMIT;")
+    if "parent_close" not in columns:
+        db.executescript(f"BEGIN; {_PHASES} COMMIT;")
 
 
 def enter(db: sqlite3.Connection, where: str, namespace: str, partitions: int) -> int:

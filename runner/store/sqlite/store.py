@@ -41,6 +41,7 @@ from runner.store.sqlite import (
 from runner.store.sqlite.batches import Connection, DiskFull
 from runner.store.sqlite.crashes import SqliteCrashes
 from runner.store.sqlite.direct import Direct
+from runner.store.sqlite.inspection import SqliteInspection
 from runner.store.sqlite.lock import FileLock
 from runner.store.sqlite.session import Session
 from runner.store.sqlite.standing import SqliteStandings
@@ -77,7 +78,7 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class SqliteStore(SqliteCrashes, SqliteStandings):
+class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings):
     """The store on one file, or in memory with ``path`` None; see ``runner.store.Store`` for what it guarantees.
 
     It belongs to one process, and in it to one store, while it is open: opening it elsewhere is
