@@ -97,12 +97,11 @@ class Fleet:
         return await until_acknowledged(lambda: all_executions(self.client))
 
     async def until_over(self) -> None:
-        """Every execution has ended, and nothing is left to do."""
+        """Wait until every execution has ended, and nothing is left to do."""
+        await until(self.is_over, lambda: "all to end")
 
-        async def over() -> bool:
-            return await is_over(self.client) and not await left_over(self.client.store)
-
-        await until(over, lambda: "all to end")
+    async def is_over(self) -> bool:
+        return await is_over(self.client) and not await left_over(self.client.store)
 
     async def findings(self) -> list[Finding]:
         """What is wrong with this namespace's executions: their lines of the ledger, and what the store says."""
