@@ -154,7 +154,7 @@ async def test_a_rabbitmq_that_closes_connections_is_full_dies_or_forgets_everyt
         async with under_load(one, book, 101):
             await asyncio.to_thread(own_rabbit.alarm, on=True)
             async with asyncio.timeout(BOUNDED_S):
-                await one.client.start(program.parcel, program.Order(1), id="while-it-is-full")
+                await one.start_parcel(999)
             await asyncio.to_thread(own_rabbit.alarm, on=False)
         async with under_load(one, book, 201):
             await asyncio.sleep(QUEUE_ON_DISK_S)
