@@ -57,7 +57,7 @@ class Report:
 async def work(name: str, given: Made) -> Made:
     at = time.monotonic()  # first of all: from here on it counts as called
     step = current_step()
-    where = {"execution": step.execution_id, "step": step.id, "attempt": step.attempt}
+    where = {"execution": step.execution_id, "step": step.id, "attempt": step.attempt, "key": step.idempotency_key}
     ledger.write(LEDGER, kind="called", **where, called_at=at, given=given.token, tasks=len(asyncio.all_tasks()))
     await asyncio.sleep(BODY_S)
     made = Made(worth(name, given.value), secrets.token_hex(4))

@@ -70,6 +70,7 @@ class Proxy:
         self.refusing = False
         self.lose_next = 0
         self.lose_share = 0.0
+        self.lose_to = b""
         self.latency_s = self.jitter_s = 0.0
         self.bytes_per_s = 0.0
         self._held: frozenset[Way] = frozenset()
@@ -103,7 +104,17 @@ class Proxy:
         answers, and by chance to a ``share`` of those after them."""
         self.lose_next, self.lose_share = count, share
 
+    def lose_reply_to(self, words: bytes) -> None:
+        """As ``lose_replies``, to the next request that has these words in it."""
+        self.lose_to = words
+
     # -- asked by the connections -----------------------------------------------------------------
+
+    def asked(self, data: bytes) -> None:
+        """A piece of a request has come."""
+        if self.lose_to and self.lose_to in data:
+            self.lose_to = b""
+            self.lose_next += 1
 
     def holds(self, way: Way) -> bool:
         return way in self._held
@@ -205,7 +216,9 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         proxy = self._pair.proxy
-        if self._way is Way.DOWN and proxy.loses():
+        if self._way is Way.UP:
+            proxy.asked(data)
+        elif proxy.loses():
             self._pair.reset()
             return
         delay_s = proxy.delay_s(len(data))

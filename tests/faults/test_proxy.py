@@ -166,6 +166,16 @@ async def test_a_lost_reply_was_carried_out_and_breaks_the_connection(proxy: Pro
     assert proxy.lost == 1
 
 
+async def test_the_reply_to_one_request_is_lost(proxy: Proxy, echo: Echo, reach: Reach) -> None:
+    connected = await reach()
+    proxy.lose_reply_to(b"two")
+    assert await ask(connected, b"one\n") == b"one\n"
+    connected[1].write(b"two\n")
+    assert await is_broken(connected)
+    assert await ask(await reach(), b"two\n") == b"two\n"
+    assert (echo.asked, proxy.lost) == ([b"one\n", b"two\n", b"two\n"], 1)
+
+
 async def test_a_share_of_the_replies_is_lost_by_chance(proxy: Proxy, reach: Reach) -> None:
     proxy.lose_replies(share=0.3)
     answered = [await _answered(reach) for _ in range(100)]
