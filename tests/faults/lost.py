@@ -14,11 +14,13 @@ from typing import Any
 from redis import Redis
 
 from runner.records import WorkerInfo
+from runner.store.crashes import GIVE_UP
 from runner.store.redis import RedisStore
 from runner.transactions import (
     Action,
     Complete,
     ContinueAsNew,
+    Deliver,
     Fail,
     Follow,
     Lease,
@@ -48,7 +50,7 @@ Case = Callable[[RedisStore, Lose], Awaitable[Any]]
 
 CASES: dict[str, Case] = {}
 #: A repeat finds that there is nothing left to do, and its answer says so; what the lost one named lies in an index.
-ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "relayed"}
+ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "break_off"}
 
 
 def case(function: Case) -> Case:
@@ -156,6 +158,20 @@ async def release(store: RedisStore, lose: Lose) -> Any:
 
 
 @case
+async def break_off(store: RedisStore, lose: Lose) -> Any:
+    turn = await begin(store)
+    lose()
+    return await store.break_off("e-1", turn.nonce, GIVE_UP)
+
+
+@case
+async def break_off__poisoned(store: RedisStore, lose: Lose) -> Any:
+    turn = await begin(store, a_start(parent="p-1", parent_run=1))
+    lose()
+    return await store.break_off("e-1", turn.nonce, replace(GIVE_UP, crashes=1))
+
+
+@case
 async def pass_over(store: RedisStore, lose: Lose) -> Any:
     await start(store, a_start())
     lose()
@@ -197,6 +213,16 @@ async def notice(store: RedisStore, lose: Lose) -> Any:
     await turn.ask(end=Suspend(), opens=[a_wait()], children=[("c-1", "cancel")])
     lose()
     return await store.deliver(a_notice("c-1"))
+
+
+@case
+async def reopened(store: RedisStore, lose: Lose) -> Any:
+    turn = await begin(store)
+    await turn.ask(end=Suspend(), opens=[a_wait()], children=[("c-1", "cancel")])
+    await store.deliver(a_notice("c-1"))
+    payload = f"1 {await store.now()} 1 cancel".encode()
+    lose()
+    return await store.deliver(Deliver(id="e-1", request="r", kind="reopened", name="c-1", payload=payload))
 
 
 @case
