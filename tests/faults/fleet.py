@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from runner import Client
 from runner.app import App
@@ -20,6 +20,7 @@ from runner.errors import InfrastructureError
 from runner.ids import id_from_key
 from runner.records import Execution
 from runner.scheduler import Scheduler, SchedulerOptions
+from runner.starts import StartOptions
 from runner.store.redis import RedisStore
 from runner.workers import Worker, WorkerOptions
 from tests.e2e import ledger
@@ -81,10 +82,10 @@ class Fleet:
                 orders.create_task(producer.Ordering(self.client, number, random.Random(number)).carry_out())
         return [id_from_key("order", f"order-{number}") for number in wanted]
 
-    async def start_parcel(self, number: int, *, delay: float | None = None) -> str:
+    async def start_parcel(self, number: int, **options: Unpack[StartOptions]) -> str:
         """One step and no signals; its id."""
         id = f"parcel-{number}"
-        await acknowledged(lambda: self.client.start(program.parcel, program.Order(number), id=id, delay=delay))
+        await acknowledged(lambda: self.client.start(program.parcel, program.Order(number), id=id, **options))
         ledger.write(program.LEDGER, kind="started", number=number, execution=id)
         return id
 

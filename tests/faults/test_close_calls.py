@@ -12,11 +12,24 @@ from typing import Any
 import pytest
 
 from runner import App, Context, Retry, Signal
+from runner.errors import StoreConflict
 from runner.records import History, Status
 from runner.store.crashes import GIVE_UP
 from runner.store.redis import RedisStore
 from runner.transactions import Action, Commit, Committed, Complete, RetryAttempt, Suspend
-from tests.contract.kit import a_cancel, a_signal, a_start, begin, claim, operate, part, record, start
+from tests.contract.kit import (
+    a_cancel,
+    a_signal,
+    a_start,
+    an_entry,
+    begin,
+    claim,
+    history,
+    operate,
+    part,
+    record,
+    start,
+)
 from tests.e2e import ledger
 from tests.faults import program
 from tests.faults.fleet import Fleet, acknowledged, fleet, until
@@ -181,6 +194,15 @@ async def test_a_lease_that_is_over_cannot_write(redis_url: str, namespace: str)
         assert await zombie.ask(end=Complete(result=b"stale")) is None
         assert (await owner.commit(end=Complete(result=b"fresh"))).status is Status.COMPLETED
         assert (await record(store)).result == b"fresh"
+
+
+async def test_a_recorded_result_is_never_replaced(redis_url: str, namespace: str) -> None:
+    async with stored(redis_url, namespace) as store:
+        turn = await begin(store)
+        await turn.commit(entries=[an_entry(payload=b"first")])
+        with pytest.raises(StoreConflict):
+            await turn.ask(entries=[an_entry(payload=b"another")])
+        assert [entry.payload for entry in (await history(store)).entries] == [b"first"]
 
 
 async def _reaped(store: RedisStore) -> bool:

@@ -105,6 +105,7 @@ TICK = (
     Row("start:after:1:kill", 0, SEAT_S, "a pending decision, and its execution"),
     Row("put_schedules:before:2:kill", 0, SEAT_S, "a decision that was carried out"),
     Row("put_schedules:after:2:kill", 0, SEAT_S, "the next tick"),
+    Row("put_schedules:before:1:stop", 0, SEAT_S, "a leader that comes back with a decision of long ago"),
 )
 TICKS = 4
 PRODUCER = (
@@ -322,6 +323,15 @@ async def a_scheduler_is_struck_at_a_tick(row: Row, number: int, servers: Server
         assert {execution.status for execution in ran} == {Status.COMPLETED}
         assert again(one.lines(execution.id for execution in ran)) == 0
         assert time.monotonic() - struck_at < row.heals_s + SLACK_S
+        if row.point.endswith("stop"):
+            kept = await one.client.get_schedule(f"ticking-{number}")
+            process.go_on()
+            await until(
+                lambda: "leader.stepped_down" in process.told(), lambda: f"the leader to notice\n{process.told()}"
+            )
+            process.leave()  # what it has sent is answered then
+            await until(lambda: process.code is not None, lambda: f"it to leave\n{process.told()}")
+            assert await one.client.get_schedule(f"ticking-{number}") == kept
 
 
 @asynccontextmanager
