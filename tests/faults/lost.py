@@ -70,7 +70,9 @@ def soon(seconds: float = 0.01) -> Awaitable[None]:
 @case
 async def start_(store: RedisStore, lose: Lose) -> Any:
     lose()
-    return await start(store, a_start(attributes=(("colour", '"red"'),), timeout_ms=60_000))
+    answer = await start(store, a_start(attributes=(("colour", '"red"'),), timeout_ms=60_000))
+    assert answer.new and answer.wake is not None, "it was created by this request, whoever heard of it"
+    return answer
 
 
 @case
