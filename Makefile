@@ -3,10 +3,10 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format chaos bench clean
+.PHONY: help demo test lint format chaos mutations bench clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## See workflows survive a killed worker, on nothing but this machine
 	@tests/setup/venv
@@ -30,6 +30,11 @@ chaos: ## Kill, stop, cut off and restart everything while orders run, and check
 	@tests/setup/servers
 	@tests/setup/venv dev
 	@$(PYTHON) -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(ARGS)
+
+mutations: ## Switch off one mechanism after the other in a copy of the tree, and see that a test notices (ARGS="fence" for some)
+	@tests/setup/servers
+	@tests/setup/venv dev
+	@$(PYTHON) -m tests.faults.mutating $(ARGS)
 
 bench: ## Measure replay, executions a second (embedded, in tests, on private Redis and RabbitMQ), and schedules
 	@tests/setup/servers

@@ -6,10 +6,12 @@ Each member has connections of its own, as processes have.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar, Unpack
 
 from runner import Client
 from runner.app import App
@@ -18,16 +20,18 @@ from runner.errors import InfrastructureError
 from runner.ids import id_from_key
 from runner.records import Execution
 from runner.scheduler import Scheduler, SchedulerOptions
+from runner.starts import StartOptions
 from runner.store.redis import RedisStore
 from runner.workers import Worker, WorkerOptions
 from tests.e2e import ledger
 from tests.faults import producer, program
 from tests.faults.checker import Finding, check
 from tests.faults.finals import Clocks, all_executions, finals, is_over, left_over
-from tests.faults.producer import until_acknowledged
+
+T = TypeVar("T")
 
 #: What has not come about after this long does not come about, in seconds: far beyond what any fault here takes to heal.
-PATIENCE_S = 45.0
+PATIENCE_S = float(os.environ.get("RUNNER_TEST_PATIENCE_S", "45"))
 LOOK_S = 0.05
 
 
@@ -43,25 +47,25 @@ class Fleet:
         self._stack = stack
         self.client: Client
 
-    async def connected(self, redis: str = "", rabbit: str = "") -> tuple[RedisStore, RabbitBroker]:
-        """A store and a broker of somebody's own."""
-        store = RedisStore(redis or self.redis, namespace=self.namespace)
+    async def connected(self, store: RedisStore | None = None) -> tuple[RedisStore, RabbitBroker]:
+        """A store (or the given one, opened) and a broker of somebody's own."""
+        store = store or RedisStore(self.redis, namespace=self.namespace)
         self._stack.push_async_callback(store.close)
-        await until_acknowledged(store.open)
-        broker = RabbitBroker(rabbit or self.rabbit, namespace=self.namespace)
+        await acknowledged(store.open)
+        broker = RabbitBroker(self.rabbit, namespace=self.namespace)
         self._stack.push_async_callback(broker.close)
-        await until_acknowledged(broker.open)
+        await acknowledged(broker.open)
         return store, broker
 
     async def add_client(self) -> Client:
         return await self._stack.enter_async_context(Client(self.app, *await self.connected()))
 
-    async def add_worker(self, *, concurrency: int = 50) -> Worker:
+    async def add_worker(self, app: App | None = None, store: RedisStore | None = None) -> Worker:
         # The watch would end this whole process when its loop stands still.
-        options = WorkerOptions(concurrency=concurrency, lease_s=self.lease_s, grace_s=2, watch_loop=False)
-        store, broker = await self.connected()
-        return await until_acknowledged(
-            lambda: self._stack.enter_async_context(Worker(self.app, store, broker, options))
+        options = WorkerOptions(concurrency=50, lease_s=self.lease_s, grace_s=2, watch_loop=False)
+        store, broker = await self.connected(store)
+        return await acknowledged(
+            lambda: self._stack.enter_async_context(Worker(app or self.app, store, broker, options))
         )
 
     async def add_scheduler(self) -> Scheduler:
@@ -78,10 +82,10 @@ class Fleet:
                 orders.create_task(producer.Ordering(self.client, number, random.Random(number)).carry_out())
         return [id_from_key("order", f"order-{number}") for number in wanted]
 
-    async def start_parcel(self, number: int, *, delay: float | None = None) -> str:
+    async def start_parcel(self, number: int, **options: Unpack[StartOptions]) -> str:
         """One step and no signals; its id."""
         id = f"parcel-{number}"
-        await until_acknowledged(lambda: self.client.start(program.parcel, program.Order(number), id=id, delay=delay))
+        await acknowledged(lambda: self.client.start(program.parcel, program.Order(number), id=id, **options))
         ledger.write(program.LEDGER, kind="started", number=number, execution=id)
         return id
 
@@ -94,7 +98,7 @@ class Fleet:
         await until(has, lambda: f"{id} to end")
 
     async def executions(self) -> list[Execution]:
-        return await until_acknowledged(lambda: all_executions(self.client))
+        return await acknowledged(lambda: all_executions(self.client))
 
     async def until_over(self) -> None:
         """Wait until every execution has ended, and nothing is left to do."""
@@ -105,7 +109,7 @@ class Fleet:
 
     async def findings(self) -> list[Finding]:
         """What is wrong with this namespace's executions: their lines of the ledger, and what the store says."""
-        return await until_acknowledged(self._findings)
+        return await acknowledged(self._findings)
 
     async def _findings(self) -> list[Finding]:
         clocks = await Clocks.compare(self.client.store)
@@ -132,6 +136,18 @@ async def until(met: Callable[[], object], what: Callable[[], str], patience_s: 
             return
         assert time.monotonic() < deadline, f"waited in vain for {what()}"
         await asyncio.sleep(LOOK_S)
+
+
+async def acknowledged(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer, asked for again while servers are away or slow."""
+    answers: list[T] = []
+
+    async def has_answered() -> bool:
+        answers.append(await ask())
+        return True
+
+    await until(has_answered, lambda: "an answer")
+    return answers[0]
 
 
 def again(lines: Iterable[ledger.Line]) -> int:

@@ -14,11 +14,13 @@ from typing import Any
 from redis import Redis
 
 from runner.records import WorkerInfo
+from runner.store.crashes import GIVE_UP
 from runner.store.redis import RedisStore
 from runner.transactions import (
     Action,
     Complete,
     ContinueAsNew,
+    Deliver,
     Fail,
     Follow,
     Lease,
@@ -48,7 +50,7 @@ Case = Callable[[RedisStore, Lose], Awaitable[Any]]
 
 CASES: dict[str, Case] = {}
 #: A repeat finds that there is nothing left to do, and its answer says so; what the lost one named lies in an index.
-ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "relayed"}
+ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "break_off"}
 
 
 def case(function: Case) -> Case:
@@ -68,7 +70,9 @@ def soon(seconds: float = 0.01) -> Awaitable[None]:
 @case
 async def start_(store: RedisStore, lose: Lose) -> Any:
     lose()
-    return await start(store, a_start(attributes=(("colour", '"red"'),), timeout_ms=60_000))
+    answer = await start(store, a_start(attributes=(("colour", '"red"'),), timeout_ms=60_000))
+    assert answer.new and answer.wake is not None, "it was created by this request, whoever heard of it"
+    return answer
 
 
 @case
@@ -156,6 +160,20 @@ async def release(store: RedisStore, lose: Lose) -> Any:
 
 
 @case
+async def break_off(store: RedisStore, lose: Lose) -> Any:
+    turn = await begin(store)
+    lose()
+    return await store.break_off("e-1", turn.nonce, GIVE_UP)
+
+
+@case
+async def break_off__poisoned(store: RedisStore, lose: Lose) -> Any:
+    turn = await begin(store, a_start(parent="p-1", parent_run=1))
+    lose()
+    return await store.break_off("e-1", turn.nonce, replace(GIVE_UP, crashes=1))
+
+
+@case
 async def pass_over(store: RedisStore, lose: Lose) -> Any:
     await start(store, a_start())
     lose()
@@ -197,6 +215,16 @@ async def notice(store: RedisStore, lose: Lose) -> Any:
     await turn.ask(end=Suspend(), opens=[a_wait()], children=[("c-1", "cancel")])
     lose()
     return await store.deliver(a_notice("c-1"))
+
+
+@case
+async def reopened(store: RedisStore, lose: Lose) -> Any:
+    turn = await begin(store)
+    await turn.ask(end=Suspend(), opens=[a_wait()], children=[("c-1", "cancel")])
+    await store.deliver(a_notice("c-1"))
+    payload = f"1 {await store.now()} 1 cancel".encode()
+    lose()
+    return await store.deliver(Deliver(id="e-1", request="r", kind="reopened", name="c-1", payload=payload))
 
 
 @case

@@ -16,7 +16,6 @@ from aio_pika.abc import AbstractChannel
 from runner.broker.topology import Topology
 from runner.messages import Hint
 from tests.e2e import ledger
-from tests.faults import program
 from tests.faults.faults import GARBAGE
 from tests.faults.fleet import Fleet, again, fleet, until
 from tests.servers import QUEUE_ON_DISK_S, RabbitServer
