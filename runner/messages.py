@@ -41,7 +41,7 @@ class Hint:
         try:
             fields = unpack_as(body, "message")
         except PayloadError as error:
-            raise MalformedHint(f"not a hint: {error}") from None
+            raise MalformedHint(f"not msgpack: {error}") from None
         match fields:
             case [1, str(execution_id), str(workflow), int(version), int(seq)] if execution_id:
                 return cls(execution_id, workflow, version, seq)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
@@ -23,7 +24,8 @@ from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store.factory import open_store
 from runner.why import ReasonCode
 from runner.workers import Worker, WorkerOptions
-from tests.security.secured import ROLES, SHOP, Papers, SecuredRabbit, SecuredRedis, password_of
+from tests.security.secured import DEPLOY, ROLES, SHOP, Papers, SecuredRabbit, SecuredRedis, password_of
+from tests.servers import ROOT
 
 go, told = Signal[str]("go"), Event[str]("told")
 heard: list[str] = []
@@ -194,6 +196,15 @@ def test_a_script_may_do_no_more_than_its_caller(locked_redis: SecuredRedis, rol
         assert client.evalsha(client.script_load(own), 1, "runner:{shop:3}:") is None
         with pytest.raises(NoPermissionError):
             client.evalsha(client.script_load(own), 1, "runner:{shop2:3}:")
+
+
+def test_the_rules_have_every_command_that_a_script_uses() -> None:
+    """A script that was not run here would be refused in the middle, behind its first write."""
+    scripts = "".join(path.read_text() for path in (ROOT / "runner/store/redis/lua").rglob("*.lua"))
+    used = {command.lower() for command in re.findall(r"call\('([A-Z]+)'", scripts)}
+    [rules] = [line for line in (DEPLOY / "redis-users.acl").read_text().splitlines() if "runner-scheduler" in line]
+    assert len(used) > 30
+    assert used <= {word[1:] for word in rules.split() if word.startswith("+")}
 
 
 def test_nobody_gets_in_without_a_password_of_their_own(locked_redis: SecuredRedis) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgpack
-
+from runner.codec import unpack_as
 from runner.core.facts import Facts, Look, ScheduleFacts, Stray
 from runner.records import Schedule, Status, Wait
 from runner.store import partition_of
@@ -158,7 +157,7 @@ def _has_news(s: Session, row: Row) -> bool:
     if not row.left_answer:
         return False
     (last,) = s.db.execute("SELECT max(at) FROM inbox WHERE x = ?", (row.x,)).fetchone()
-    return last is not None and last > msgpack.unpackb(row.left_answer)[0]
+    return last is not None and last > unpack_as(row.left_answer, "answer", 5)[0]
 
 
 def _waits(s: Session, row: Row) -> tuple[Wait, ...]:
