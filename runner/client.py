@@ -27,8 +27,10 @@ from runner.scheduling import Scheduling, check_due
 from runner.signals import Signal, check_signal
 from runner.starts import StartOptions, check_conflict, make_start
 from runner.store import Store
+from runner.store.demands import demands_of
 from runner.store.factory import open_store
 from runner.store.sealed import sealed
+from runner.store.vitals import Demands, Durability
 from runner.transactions import Deliver, Reception
 from runner.waiting import until_ended
 from runner.why import Why
@@ -48,11 +50,22 @@ class Client(Scheduling):
 
     ``app``: an App, or the name of one for services that do not have its code (they start and signal by name).
     ``store``/``broker``: URLs, by default from RUNNER_STORE_URL and RUNNER_BROKER_URL.
+    ``durability``: ``"everysec"`` or ``"fsync"``, what the store must promise about acknowledged writes, the same in all
+    processes of the namespace; ``allow_eviction``: a ``maxmemory-policy`` other than ``noeviction`` that is put up with.
+    By default from RUNNER_DURABILITY and RUNNER_ALLOW_EVICTION; a Store that is passed in brings its own.
     """
 
-    def __init__(self, app: App | str, store: str | Store | None = None, broker: str | Broker | None = None) -> None:
+    def __init__(
+        self,
+        app: App | str,
+        store: str | Store | None = None,
+        broker: str | Broker | None = None,
+        *,
+        durability: Durability | None = None,
+        allow_eviction: str | None = None,
+    ) -> None:
         self.app = app if isinstance(app, App) else App(app)
-        self.store = _opened_store(store, self.app.name)
+        self.store = _opened_store(store, self.app.name, demands_of(durability, allow_eviction, os.environ))
         if self.app.payload_codec is not None:
             self.store = sealed(self.store, self.app.payload_codec)
         self.broker = _opened_broker(broker, self.app.name)
@@ -61,7 +74,7 @@ class Client(Scheduling):
         self._owns_broker = broker is None or isinstance(broker, str)
 
     async def __aenter__(self) -> Self:
-        """Connects. Raises StoreUnavailable, BrokerUnavailable or ConfigError."""
+        """Connects. Raises StoreUnavailable, BrokerUnavailable, or ConfigError also for a store that promises too little."""
         try:
             if self._owns_store:
                 await self.store.open()
@@ -352,10 +365,10 @@ class Client(Scheduling):
         )
 
 
-def _opened_store(store: str | Store | None, namespace: str) -> Store:
+def _opened_store(store: str | Store | None, namespace: str, demands: Demands) -> Store:
     if store is not None and not isinstance(store, str):
         return store
-    return open_store(_url(store, "RUNNER_STORE_URL", "store"), namespace=namespace)
+    return open_store(_url(store, "RUNNER_STORE_URL", "store"), namespace=namespace, demands=demands)
 
 
 def _opened_broker(broker: str | Broker | None, namespace: str) -> Broker:

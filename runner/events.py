@@ -86,6 +86,21 @@ class OperatorActed(ExecutionEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rewound(ExecutionEvent):
+    """The store went back in time: its record stood at wake-up ``seq``, a hint knew of ``hint``."""
+
+    seq: int = 0
+    hint: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired(ExecutionEvent):
+    """A check of the store has set something right, in words."""
+
+    done: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepCompleted(ExecutionEvent):
     """``attempts`` includes the one that succeeded; ``duration_ms`` is its own."""
 
@@ -270,6 +285,8 @@ _TYPES: Mapping[str, type[ExecutionEvent]] = {
     "status": ExecutionStatusChanged,
     "cancel": CancelRequested,
     "operator": OperatorActed,
+    "rewound": Rewound,
+    "repaired": Repaired,
     "attempt_failed": AttemptFailed,
     "wait": WaitOpened,
     "timeout": WaitTimedOut,

@@ -21,6 +21,7 @@ from runner.recovery import Report
 from runner.schedules import ScheduleOptions
 from runner.signals import Signal
 from runner.starts import StartOptions
+from runner.store.vitals import Durability
 from runner.tree import Tree
 from runner.why import Why
 from runner.workflow import Workflow
@@ -103,8 +104,16 @@ class SyncClient:
     Runs a Client on an event loop in a thread of its own; arguments, guarantees and errors are the Client's.
     """
 
-    def __init__(self, app: App | str, store: str | None = None, broker: str | None = None) -> None:
-        self._client = Client(app, store, broker)
+    def __init__(
+        self,
+        app: App | str,
+        store: str | None = None,
+        broker: str | None = None,
+        *,
+        durability: Durability | None = None,
+        allow_eviction: str | None = None,
+    ) -> None:
+        self._client = Client(app, store, broker, durability=durability, allow_eviction=allow_eviction)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="runner-client", daemon=True)
 

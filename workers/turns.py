@@ -15,7 +15,6 @@ from runner.courier import Courier
 from runner.errors import PayloadError, StoreConflict
 from runner.failures import said
 from runner.log import Logger
-from runner.messages import Hint
 from runner.persistence import until_answered
 from runner.records import Execution, History
 from runner.store import Store
@@ -111,7 +110,7 @@ class Turns:
             return
         lease = HeldLease(hint.execution_id, secrets.token_hex(16), self._options.lease_ms, boot_ms())
         try:
-            claimed = await until_answered(partial(self._claim, lease))
+            claimed = await until_answered(partial(self._claim, lease, hint.seq))
         except PayloadError as error:
             await self._returns.leave_unread(lease, error)
             return
@@ -122,20 +121,22 @@ class Turns:
             case Refusal():
                 log.debug("claim.refused", execution_id=hint.execution_id, because=str(claimed))
             case History():
-                await self._claimed(claimed, lease, hint)
+                await self._claimed(claimed, lease)
 
-    async def _claim(self, lease: HeldLease) -> History | Refusal:
+    async def _claim(self, lease: HeldLease, hinted: int) -> History | Refusal:
         """Ask once. A repeated claim begins the lease anew, so its time counts from the question answered."""
         asked_at = boot_ms()
-        claimed = await self._store.claim(lease.id, lease.nonce, self._options.id, self._options.lease_ms)
+        options = self._options
+        claimed = await self._store.claim(lease.id, lease.nonce, options.id, options.lease_ms, hinted)
         lease.extended(asked_at)
         return claimed
 
-    async def _claimed(self, history: History, lease: HeldLease, hint: Hint) -> None:
+    async def _claimed(self, history: History, lease: HeldLease) -> None:
         execution = history.execution
         self._hooks.fire(history.rows)
-        if execution.seq < hint.seq:
-            log.error("store.rewound", execution_id=execution.id, seq=execution.seq, hint=hint.seq)
+        for row in history.rows:
+            if row.kind == "rewound":
+                log.error("store.rewound", execution_id=execution.id, **row.fields)
         workflow = self._app.find(execution.workflow, execution.version)
         if workflow is None:  # the hint named another version than the record has
             known = f"no workflow {execution.workflow!r} version {execution.version} here"

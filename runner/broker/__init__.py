@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runner.broker.vitals import Vitals
 from runner.messages import Emission, Hint
 
 
@@ -85,7 +86,7 @@ class Consumer(Protocol):
         ...
 
 
-class Broker(Protocol):
+class Broker(Vitals, Protocol):
     namespace: str
 
     async def open(self, queues: Sequence[str] = ()) -> None:
@@ -153,6 +154,13 @@ class Broker(Protocol):
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         """Look at the dead letters without removing them."""
+        ...
+
+    async def replay(self, limit: int) -> int:
+        """Give dead letters back to the queues they came from, the oldest first; at most ``limit`` are looked at.
+
+        Returns how many went back: hints, and events whose subscriber's queue is there. What no queue could use stays.
+        """
         ...
 
     async def orphans(self) -> int:

@@ -16,10 +16,11 @@ from typing import Any
 from runner.broker import Consumer, DeadLetter, Handler, Listening
 from runner.broker.envelope import headers_of
 from runner.broker.handling import check_listening, check_prefetch, handle, hear
-from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX, Topology
+from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX, Topology, subscriber_of
+from runner.broker.vitals import BrokerVitals, QueueVitals
 from runner.errors import BrokerUnavailable
 from runner.log import Logger
-from runner.messages import Emission, Hint
+from runner.messages import Emission, Hint, MalformedHint
 
 log = Logger("runner.broker")
 
@@ -34,6 +35,13 @@ class Copy:
     headers: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buried(DeadLetter):
+    """A dead letter, and the message as it is put back into its queue."""
+
+    copy: Copy
+
+
 class MemoryBroker:
     """Hints in FIFO queues of this process, with the same rules as RabbitMQ."""
 
@@ -45,7 +53,7 @@ class MemoryBroker:
         self._closed = False
         self._queues: dict[str, deque[Copy]] = {}
         self._bound: dict[str, set[str]] = {}  # the subscribers' queues by event
-        self._dead: deque[DeadLetter] = deque(maxlen=PARKED_MAX)
+        self._dead: deque[Buried] = deque(maxlen=PARKED_MAX)
         self._orphans: deque[DeadLetter] = deque(maxlen=PARKED_MAX)
         self._consumers: list[MemoryConsumer] = []
 
@@ -127,10 +135,45 @@ class MemoryBroker:
             self._idle.set()
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        return list(self._dead)[:limit]
+        return [DeadLetter(queue=one.queue, reason=one.reason, body=one.body) for one in [*self._dead][:limit]]
+
+    async def replay(self, limit: int) -> int:
+        looked_at = [self._dead.popleft() for _ in range(min(limit, len(self._dead)))]
+        usable = [one for one in looked_at if self._is_usable(one)]
+        self._dead.extend(one for one in looked_at if one not in usable)  # behind those that were not looked at
+        for one in usable:
+            self._put(one.queue, replace(one.copy, returns=0))
+        return len(usable)
+
+    def _is_usable(self, letter: Buried) -> bool:
+        if subscriber_of(letter.queue) is not None:
+            return letter.queue in self._queues
+        try:
+            Hint.decode(letter.body)
+        except MalformedHint:
+            return False
+        return True
 
     async def orphans(self) -> int:
         return len(self._orphans)
+
+    async def vitals(self, queues: Sequence[str]) -> BrokerVitals:
+        return BrokerVitals(
+            kind="memory",
+            name="memory of this process",
+            queues=tuple(
+                [QueueVitals(queue=one, waiting=await self.depth(one), consumers=self._heard(one)) for one in queues]
+            ),
+            dead_letters=len(self._dead),
+            orphans=len(self._orphans),
+        )
+
+    async def takes_messages(self) -> bool | None:
+        self._check_open()
+        return True
+
+    def _heard(self, queue: str) -> int:
+        return sum(consumer.serves(queue) for consumer in self._consumers)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -156,12 +199,12 @@ class MemoryBroker:
     def give_back(self, queue: str, copy: Copy) -> None:
         """To the front, where it came from, unless it came back too often."""
         if copy.returns >= DELIVERY_LIMIT:
-            self.bury(queue, copy.body, "delivery_limit")
+            self.bury(queue, copy, "delivery_limit")
         else:
             self._queues[queue].appendleft(replace(copy, returns=copy.returns + 1))
 
-    def bury(self, queue: str, body: bytes, reason: str) -> None:
-        self._dead.append(DeadLetter(queue=queue, reason=reason, body=body))
+    def bury(self, queue: str, copy: Copy, reason: str) -> None:
+        self._dead.append(Buried(queue=queue, reason=reason, body=copy.body, copy=copy))
 
     def keep_orphan(self, queue: str, body: bytes, reason: str) -> None:
         self._orphans.append(DeadLetter(queue=queue, reason=reason, body=body))
@@ -221,6 +264,9 @@ class MemoryConsumer:
                 self._broker.give_back(queue, message.copy)
             self._broker.pump(queue)
 
+    def serves(self, queue: str) -> bool:
+        return self.consuming and queue in self._prefetch
+
     def has_place(self, queue: str) -> bool:
         return self.consuming and len(self._held.get(queue, ())) < self._prefetch.get(queue, 0)
 
@@ -267,7 +313,7 @@ class MemoryMessage:
 
     async def bury(self, reason: str) -> None:
         if self._holder.release(self):
-            self._broker.bury(self.queue, self.body, reason)
+            self._broker.bury(self.queue, self.copy, reason)
             self._broker.pump(self.queue)
 
     async def orphan(self, reason: str) -> None:

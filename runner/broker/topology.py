@@ -167,6 +167,11 @@ def heard_by(subscriber: str) -> str:
     return f"on:{subscriber}"
 
 
+def subscriber_of(queue: str) -> str | None:
+    """The subscriber's name back from what its queue is called; None for a worker queue."""
+    return queue.removeprefix("on:") if queue.startswith("on:") else None
+
+
 def _fitting(name: str) -> str:
     if 0 < len(name.encode()) <= NAME_MAX_BYTES:
         return name

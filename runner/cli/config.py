@@ -11,7 +11,18 @@ from typing import Any
 import click
 
 #: What may stand at the top of the file, for every command that has such an option.
-COMMON = ("app", "app_dir", "namespace", "store", "broker", "log_level", "log_format")
+COMMON = (
+    "app",
+    "app_dir",
+    "namespace",
+    "store",
+    "broker",
+    "durability",
+    "allow_eviction",
+    "management",
+    "log_level",
+    "log_format",
+)
 
 
 def read_config(path: Path, *, commands: Iterable[str]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ async def _do(method: str, asked: Any, client: Client) -> Any:
             return await client.fsck(asked)
         case "audit":
             return [row.pack() for row in await store.audit(asked)]
-        case "now" | "leader":
+        case "now" | "leader" | "vitals" | "backlog" | "losses" | "forget_losses":
             return await getattr(store, method)()
         case "standing" | "schedules" | "drop_schedule":
             return await getattr(store, method)(*asked)

@@ -66,8 +66,8 @@ class ObservedStore(SqliteStore):
         await self._look_at(start.id for start, answer in zip(starts, answers, strict=True) if answer.new)
         return answers
 
-    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
-        claimed = await super().claim(id, nonce, worker, lease_ms)
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
+        claimed = await super().claim(id, nonce, worker, lease_ms, hinted)
         if isinstance(claimed, History):
             self._saw(claimed.execution, claimed.now)
         elif claimed is Refusal.TERMINAL:

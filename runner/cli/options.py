@@ -14,6 +14,8 @@ import click
 from runner import log
 from runner.cli.config import defaults_for
 from runner.cli.output import say
+from runner.store.demands import ALLOW_EVICTION, DURABILITY, EVICTIONS
+from runner.store.vitals import DURABILITIES
 from runner.urls import masked
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -138,7 +140,7 @@ def target_options(command: C) -> C:
 
 
 def backend_options(command: C) -> C:
-    return _stacked(command, _store, _broker)
+    return _stacked(command, _store, _broker, _durability, _allow_eviction)
 
 
 def process_options(command: C) -> C:
@@ -195,6 +197,25 @@ def _broker(command: C) -> C:
         variable="RUNNER_BROKER_URL",
         metavar="URL",
         help="amqp:// or amqps://. RUNNER_BROKER_URL_FILE may name a file that holds it.",
+    )(command)
+
+
+def _durability(command: C) -> C:
+    return option(
+        "--durability",
+        variable=DURABILITY,
+        type=click.Choice(DURABILITIES),
+        help="What the store must promise about acknowledged writes; the same in all processes of a namespace.",
+    )(command)
+
+
+def _allow_eviction(command: C) -> C:
+    return option(
+        "--allow-eviction",
+        variable=ALLOW_EVICTION,
+        type=click.Choice(EVICTIONS),
+        metavar="POLICY",
+        help="A maxmemory-policy of Redis to put up with; without it any but noeviction is refused.",
     )(command)
 
 

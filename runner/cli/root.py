@@ -30,6 +30,7 @@ _COMMANDS = {
     "check": ("runner.cli.check:check", "Load an app and look for mistakes, without connecting to anything."),
     "describe": ("runner.cli.describe:describe_workflow", "Show what a workflow would do, without doing any of it."),
     "fsck": ("runner.cli.fsck:fsck", "Check that everything in the store will go on, and set right what would not."),
+    "doctor": ("runner.cli.doctor:doctor", "Look at store, broker, fleet and settings; say what is wrong."),
     "completion": ("runner.cli.completion:completion", "Print the completion script of a shell."),
 }
 

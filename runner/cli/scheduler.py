@@ -18,6 +18,7 @@ from runner.cli.target import namespace_of
 from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store import Store
 from runner.store.crashes import MAX_CRASHES
+from runner.store.demands import demands_of
 from runner.store.factory import open_store
 
 #: Leaving means to give a seat back: a round trip.
@@ -49,6 +50,8 @@ def scheduler(
     namespace: str | None,
     store: str | None,
     broker: str | None,
+    durability: str | None,
+    allow_eviction: str | None,
     lease: float,
     max_crashes: int,
     health_port: int | None,
@@ -59,7 +62,9 @@ def scheduler(
     Run as many as you like: one leads, the others follow within seconds when it goes.
     """
     name = namespace_of(app, app_dir, namespace)
-    opened_store = open_store(server_url(store, option="store", variable="RUNNER_STORE_URL"), namespace=name)
+    store_url = server_url(store, option="store", variable="RUNNER_STORE_URL")
+    demands = demands_of(durability or "", allow_eviction or "", {})
+    opened_store = open_store(store_url, namespace=name, demands=demands)
     opened_broker = open_broker(server_url(broker, option="broker", variable="RUNNER_BROKER_URL"), namespace=name)
     options = SchedulerOptions(lease_s=lease, max_crashes=max_crashes)
     asyncio.run(_schedule(opened_store, opened_broker, options, probes(health_port, health_host)))

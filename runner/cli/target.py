@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from runner.errors import ConfigError
 from runner.ids import check_namespace
 from runner.loading import load_app
 from runner.store import Store
+from runner.store.demands import demands_of
 from runner.store.factory import open_store
+from runner.store.vitals import NO_DEMANDS, Demands
 
 _NO_NAMESPACE = "whose executions? Give --app module:attr, or --namespace NAME (the name of the App)"
 
@@ -34,6 +36,7 @@ class Target:
     app: App | str | None
     store: str
     broker: str | None
+    demands: Demands = NO_DEMANDS
 
     @property
     def namespace(self) -> str:
@@ -44,10 +47,18 @@ class Target:
 
 
 def target_of(
-    *, app: str | None, app_dir: Path | None, namespace: str | None, store: str | None, broker: str | None
+    *,
+    app: str | None,
+    app_dir: Path | None,
+    namespace: str | None,
+    store: str | None,
+    broker: str | None,
+    durability: str | None,
+    allow_eviction: str | None,
 ) -> Target:
     """From the options of a command. Raises ConfigError or AppNotFound."""
-    return Target(app=_app_or_name(app, app_dir, namespace), store=store_or_dev(store), broker=broker)
+    demands = demands_of(durability or "", allow_eviction or "", {})
+    return Target(app=_app_or_name(app, app_dir, namespace), store=store_or_dev(store), broker=broker, demands=demands)
 
 
 def for_target(command: Callable[..., None]) -> Callable[..., None]:
@@ -61,9 +72,19 @@ def for_target(command: Callable[..., None]) -> Callable[..., None]:
         namespace: str | None,
         store: str | None,
         broker: str | None,
+        durability: str | None,
+        allow_eviction: str | None,
         **rest: Any,
     ) -> None:
-        target = target_of(app=app, app_dir=app_dir, namespace=namespace, store=store, broker=broker)
+        target = target_of(
+            app=app,
+            app_dir=app_dir,
+            namespace=namespace,
+            store=store,
+            broker=broker,
+            durability=durability,
+            allow_eviction=allow_eviction,
+        )
         command(*context, target=target, **rest)
 
     return target_options(with_target)
@@ -90,13 +111,15 @@ async def connected(target: Target, *, publishing: bool) -> AsyncGenerator[Clien
     Raises StoreUnavailable, BrokerUnavailable or ConfigError.
     """
     file = _existing(target.store)
+    # Who only looks is refused nothing: what is wrong with a store has to be looked at.
+    demands = target.demands if publishing else Demands(refusing=False)
     async with AsyncExitStack() as stack:
         if file is None:
-            store: Store = open_store(target.store, namespace=target.namespace)
+            store: Store = open_store(target.store, namespace=target.namespace, demands=demands)
             broker = _broker(target, publishing=publishing)
             app: App | str = target.app or target.namespace
         else:
-            store, app = await _embedded(target, file, publishing=publishing)
+            store, app = await _embedded(replace(target, demands=demands), file, publishing=publishing)
             broker = MemoryBroker(store.namespace)
         stack.push_async_callback(store.close)
         await store.open()
@@ -125,9 +148,10 @@ async def _embedded(target: Target, file: Path, *, publishing: bool) -> tuple[St
     if door is None:
         if publishing:
             say(f"`runner dev` is not running on {file}: what you ask for happens when it does.")
-        return open_store(target.store, namespace=target.namespace), target.app or target.namespace
+        store: Store = open_store(target.store, namespace=target.namespace, demands=target.demands)
+        return store, target.app or target.namespace
     if target.app is not None and target.namespace != door.namespace:
         await door.close()
         raise ConfigError(f"the process that holds {file} runs app {door.namespace!r}, not {target.namespace!r}")
-    store: Any = door  # as much of a store as a client uses
-    return store, target.app or door.namespace
+    behind: Any = door  # as much of a store as a client uses
+    return behind, target.app or door.namespace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store.standing import Standing
+from runner.store.vitals import Durability, Losses, StoreVitals
 from runner.transactions import (
     Deliver,
     Delivered,
@@ -128,6 +129,24 @@ class DoorStore:
     async def drop_schedule(self, id: str, revision: int) -> bool:
         gone: bool = await self._ask("drop_schedule", (id, revision))
         return gone
+
+    async def vitals(self) -> StoreVitals:
+        vitals: StoreVitals = await self._ask("vitals", None)
+        return vitals
+
+    async def backlog(self) -> Mapping[str, int]:
+        backlog: dict[str, int] = await self._ask("backlog", None)
+        return backlog
+
+    async def losses(self) -> Losses:
+        losses: Losses = await self._ask("losses", None)
+        return losses
+
+    async def forget_losses(self) -> None:
+        await self._ask("forget_losses", None)
+
+    async def declare(self, durability: Durability | None) -> None:
+        await self._ask("declare", durability)
 
     async def now(self) -> int:
         now: int = await self._ask("now", None)

@@ -30,6 +30,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store.standing import Standing
+from runner.store.vitals import Durability, Losses, StoreVitals
 from runner.transactions import (
     Deliver,
     Delivered,
@@ -58,6 +59,11 @@ METHODS: Mapping[str, tuple[Any, Any]] = {
     "schedules": (tuple[int, str], list[Schedule]),
     "put_schedules": (list[Schedule], list[bool]),
     "drop_schedule": (tuple[str, int], bool),
+    "vitals": (None, StoreVitals),
+    "declare": (Durability | None, None),
+    "backlog": (None, dict[str, int]),
+    "losses": (None, Losses),
+    "forget_losses": (None, None),
     "now": (None, int),
     "subscribe": (str, str | None),
 }

@@ -34,6 +34,7 @@ from runner.loading import load_app
 from runner.log import Logger
 from runner.store import Store
 from runner.store.crashes import MAX_CRASHES
+from runner.store.demands import demands_of
 from runner.store.factory import open_store
 from runner.workers import Worker, WorkerOptions
 from runner.workers.pool import Lifeline, Pool
@@ -118,6 +119,8 @@ def worker(
     app_dir: Path | None,
     store: str | None,
     broker: str | None,
+    durability: str | None,
+    allow_eviction: str | None,
     queues: tuple[str, ...] | None,
     concurrency: int,
     processes: int,
@@ -152,7 +155,9 @@ def worker(
         stall_s=stall,
         build=build,
     )
-    backends = open_store(store_url, namespace=loaded.name), open_broker(broker_url, namespace=loaded.name)
+    demands = demands_of(durability or "", allow_eviction or "", {})
+    opened = open_store(store_url, namespace=loaded.name, demands=demands)
+    backends = opened, open_broker(broker_url, namespace=loaded.name)
     probed = probes(health_port, health_host)
     code = asyncio.run(_work(loaded, *backends, options, max_executions, probed, in_pool=in_pool))
     leave_threads_behind(code)

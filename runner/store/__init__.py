@@ -38,6 +38,7 @@ from runner.records import (
 from runner.store.crashes import GIVE_UP, Crashes, CrashLimit
 from runner.store.inspection import Inspection
 from runner.store.standing import Standings
+from runner.store.vitals import Vitals
 from runner.transactions import (
     Commit,
     Committed,
@@ -100,7 +101,7 @@ class Renewer(Protocol):
     def close(self) -> None: ...
 
 
-class Store(Crashes, Inspection, Standings, Protocol):
+class Store(Crashes, Inspection, Standings, Vitals, Protocol):
     namespace: str
     partitions: int
 
@@ -112,8 +113,9 @@ class Store(Crashes, Inspection, Standings, Protocol):
     async def open(self) -> None:
         """Connect and check the namespace.
 
-        Raises ConfigError when the namespace exists with another number of partitions or a newer
-        schema, StoreUnavailable when nothing answers. The messages name the URL with its password masked.
+        Raises ConfigError when the namespace exists with another number of partitions, a newer schema or another
+        declared durability, and when the server is not set to keep what is promised (``runner.store.durability``);
+        StoreUnavailable when nothing answers. The messages name the URL with its password masked.
         """
         ...
 
@@ -137,13 +139,15 @@ class Store(Crashes, Inspection, Standings, Protocol):
         """
         ...
 
-    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
         """Take the lease of a ready execution and read all its replay needs.
 
-        A repeat with the same nonce answers afresh while that lease lives. Refused: UNKNOWN,
-        TERMINAL, OWNED (a lease that was not yet reaped counts, also when it has run out), IDLE
-        (not ready, or the nonce of a lease that is over). An execution whose deadline has passed ends as timed out here and is refused
-        as TERMINAL. Otherwise: off ``ready`` and ``timers``, into ``leases``; running, or still
+        ``hinted`` is the seq of the hint that led here: a record behind it has lost acknowledged writes. That is
+        counted (``losses``), audited (``rewound``: seq, hint), and the record's seq raised to it, whatever the answer;
+        an execution that is UNKNOWN is counted too. A repeat with the same nonce answers afresh while that lease lives.
+        Refused: UNKNOWN, TERMINAL (also for a hint of what was purged within the last hour), OWNED (a lease that was
+        not yet reaped counts, also when it has run out), IDLE (not ready, or the nonce of a lease that is over). An
+        execution whose deadline has passed ends as timed out here and is refused as TERMINAL. Otherwise: off ``ready`` and ``timers``, into ``leases``; running, or still
         cancelling.
         """
         ...
@@ -180,7 +184,8 @@ class Store(Crashes, Inspection, Standings, Protocol):
         An execution that suspends or retries with its deadline passed ends as timed out.
         The same commit again (same nonce and count) writes nothing twice and answers alike, also
         when it was the one that released; when it was not, the lease is extended again. An older
-        commit of the lease is answered None. Raises StoreConflict, with nothing written, when an
+        commit of the lease is answered None; so is one that skips a count or has ``seen`` more than there is: then
+        the store went back in time under the lease. Raises StoreConflict, with nothing written, when an
         entry's id is recorded already with other content.
         """
         ...

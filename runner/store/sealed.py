@@ -31,6 +31,7 @@ from runner.store import Renewer, Store, Subscription, sealing
 from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.inspection import Followed, Mended, Repair
 from runner.store.standing import Standing
+from runner.store.vitals import Durability, Losses, StoreVitals
 from runner.transactions import (
     Commit,
     Committed,
@@ -83,9 +84,9 @@ class SealedStore:
         answers = await self._store.start(asked)
         return [self._told(answer) for answer in answers]
 
-    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
         """As of a Store; raises PayloadError, with the execution claimed, for a history that cannot be opened here."""
-        claimed = await self._store.claim(id, nonce, worker, lease_ms)
+        claimed = await self._store.claim(id, nonce, worker, lease_ms, hinted)
         if not isinstance(claimed, History) or (self._clear and not sealing.holds_sealed(claimed)):
             return claimed
         with _naming(id):
@@ -237,6 +238,21 @@ class SealedStore:
 
     async def leader(self) -> Leadership | None:
         return await self._store.leader()
+
+    async def vitals(self) -> StoreVitals:
+        return await self._store.vitals()
+
+    async def declare(self, durability: Durability | None) -> None:
+        await self._store.declare(durability)
+
+    async def backlog(self) -> Mapping[str, int]:
+        return await self._store.backlog()
+
+    async def losses(self) -> Losses:
+        return await self._store.losses()
+
+    async def forget_losses(self) -> None:
+        await self._store.forget_losses()
 
     async def now(self) -> int:
         return await self._store.now()

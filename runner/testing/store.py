@@ -46,8 +46,8 @@ class KitStore(SqliteStore):
         self.stirred.set()
         return answer
 
-    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
-        claimed = await super().claim(id, nonce, worker, lease_ms)
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
+        claimed = await super().claim(id, nonce, worker, lease_ms, hinted)
         if isinstance(claimed, History):
             self._nonces[id] = nonce
         return claimed

@@ -16,6 +16,7 @@ from runner.courier import Courier
 from runner.fsck import FsckReport, fsck
 from runner.hooks import Hooks
 from runner.store import PARTITIONS, Store
+from runner.store.vitals import Demands, Durability
 from tests.contract.fsck_kit import Check
 from tests.contract.hands import Hand, hand_into
 from tests.contract.kit import Elapse
@@ -36,15 +37,19 @@ class SkipClock:
 class Backend:
     """One kind of store, and how to make more of them on the same data."""
 
-    def __init__(self, kind: str, make: Callable[[str, int], Store], namespace: str, clock: SkipClock | None) -> None:
+    def __init__(
+        self, kind: str, make: Callable[[str, int, Demands], Store], namespace: str, clock: SkipClock | None
+    ) -> None:
         self.kind = kind
         self.namespace = namespace
         self._make = make
         self._clock = clock
 
-    def store(self, namespace: str | None = None, partitions: int = PARTITIONS) -> Store:
+    def store(
+        self, namespace: str | None = None, partitions: int = PARTITIONS, durability: Durability | None = None
+    ) -> Store:
         """A store that is not open yet. SQLite takes one at a time on its file."""
-        return self._make(namespace or self.namespace, partitions)
+        return self._make(namespace or self.namespace, partitions, Demands(durability=durability))
 
     async def elapse(self, store: Store, ms: int) -> None:
         """Return when the store's clock has moved on by ``ms``."""
@@ -62,20 +67,20 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> B
     if kind == "redis":
         url: str = request.getfixturevalue("redis_url")
 
-        def redis(namespace: str, partitions: int) -> Store:
+        def redis(namespace: str, partitions: int, demands: Demands) -> Store:
             from runner.store.redis import RedisStore
 
-            return RedisStore(url, namespace=namespace, partitions=partitions)
+            return RedisStore(url, namespace=namespace, partitions=partitions, demands=demands)
 
         return Backend(kind, redis, namespace, None)
 
     clock = SkipClock()
     path = str(tmp_path / "state.db") if kind == "sqlite-file" else None
 
-    def sqlite(namespace: str, partitions: int) -> Store:
+    def sqlite(namespace: str, partitions: int, demands: Demands) -> Store:
         from runner.store.sqlite import SqliteStore
 
-        return SqliteStore(path, namespace=namespace, partitions=partitions, clock=clock)
+        return SqliteStore(path, namespace=namespace, partitions=partitions, clock=clock, demands=demands)
 
     return Backend(kind, sqlite, namespace, clock)
 

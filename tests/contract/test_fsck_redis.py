@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from runner.store.redis.survey import PAGE
 from runner.transactions import Complete, Suspend
 from tests.contract.fsck_kit import Check, mended
 from tests.contract.hands import RedisHand
-from tests.contract.kit import a_schedule, a_start, a_wait, begin, claim, start
+from tests.contract.kit import a_schedule, a_start, a_wait, begin, claim, part, start
 
 LISTINGS = ("by:all", "by:status:pending", "by:both:pending:order", "by:workflow:order", 'by:attr:k:"v"')
 
@@ -43,6 +44,19 @@ async def test_listings_that_do_not_have_it(store: RedisStore, hand: RedisHand, 
     assert {hand.redis.zscore(f"{hand.home('e-1')}{listing}", "e-1") for listing in LISTINGS} == {
         float(str(created_at))
     }
+
+
+async def test_what_is_kept_of_losses_and_of_purges_is_nothing_wrong(store: RedisStore, check: Check) -> None:
+    turn = await begin(store, a_start(retention_ms=1))
+    await turn.commit(end=Complete(result=b""))
+    until = await store.now() + 10
+    while await store.now() < until:
+        await asyncio.sleep(0.01)
+    assert (await store.purge(part(store), 10))[0] == 1
+    await start(store, a_start("e-2"))
+    for id in ("e-2", "nobody"):
+        await store.claim(id, "nonce", "w-1", 60_000, 9)
+    assert (await check()).counts == {}
 
 
 async def test_listings_that_have_it_in_a_wrong_place(store: RedisStore, hand: RedisHand, check: Check) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import structlog
 from redis import Redis
 
 from runner.errors import ConfigError
 from runner.records import Filter, Status
 from runner.store import partition_of
 from runner.store.redis import RedisStore
+from runner.store.vitals import GONE_MS
 from runner.transactions import (
     Action,
     Fail,
@@ -38,7 +37,7 @@ from tests.contract.kit import (
     start,
 )
 from tests.contract.redis_kit import Opened, home, opening
-from tests.servers import RedisServer, start_redis
+from tests.servers import RedisServer
 
 
 @pytest.fixture
@@ -84,14 +83,6 @@ def test_a_namespace_that_would_mix_keys_is_refused(namespace: str) -> None:
 def test_a_url_cannot_overrule_what_we_rely_on(option: str, namespace: str) -> None:
     with pytest.raises(ConfigError, match=option.partition("=")[0]):
         RedisStore(f"rediss://:secret@localhost/0?{option}", namespace=namespace)
-
-
-async def test_another_eviction_policy_is_warned_of(tmp_path: Path, opened: Opened) -> None:
-    server = start_redis(tmp_path, maxmemory_policy="allkeys-lru")
-    with structlog.testing.capture_logs() as logs:
-        await opened(server.url)
-    assert [entry["policy"] for entry in logs if entry["event"] == "store.eviction_policy"] == ["allkeys-lru"]
-    server.kill()
 
 
 # -- keys -----------------------------------------------------------------------------------------
@@ -167,7 +158,8 @@ async def test_what_is_purged_leaves_no_key(own_redis: RedisServer, opened: Open
         parcels = await store.relay(here, 10)
         await store.relayed(here, [parcel.place for parcel in parcels])
         assert await store.purge(here, 10) == (1, None)
-        assert set(admin.keys("*")) - {f"{home(store)}outbox"} == empty
+        assert set(admin.keys("*")) - {f"{home(store)}outbox", f"{home(store)}gone"} == empty
+        assert 0 < admin.pttl(f"{home(store)}gone") <= GONE_MS
 
 
 async def test_what_is_no_more_so_is_in_no_index(store: RedisStore, redis_url: str) -> None:

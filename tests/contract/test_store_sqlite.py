@@ -260,7 +260,18 @@ async def test_a_purge_leaves_no_row_behind() -> None:
     await turn.commit(end=Fail(error=b"e"))
     await store._do(lambda s: s.db.execute("DELETE FROM audit WHERE place > 0"))
     found = await store._do(lambda s: s.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall())
-    apart = {"meta", "namespace", "outbox", "schedule", "seat", "worker", "tombstone", "sqlite_sequence"}
+    apart = {
+        "meta",
+        "namespace",
+        "outbox",
+        "schedule",
+        "seat",
+        "worker",
+        "tombstone",
+        "sqlite_sequence",
+        "loss",
+        "gone",
+    }
     tables = {name for (name,) in found} - apart
 
     def rows(session: Session) -> dict[str, int]:

@@ -10,7 +10,7 @@ from aiormq.abc import AbstractChannel
 
 from runner.broker import Delivery
 from runner.broker.rabbitmq import RabbitBroker
-from runner.broker.rabbitmq.address import Address
+from runner.broker.rabbitmq.address import parse_address
 from runner.broker.rabbitmq.link import dial
 from runner.messages import Hint
 
@@ -75,7 +75,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]] | Callable[[], boo
 
 @asynccontextmanager
 async def raw_channel(url: str) -> AsyncIterator[AbstractChannel]:
-    link = await dial(Address(url, "test"), "test")
+    link = await dial(parse_address(url, {}), "test")
     try:
         async with link.spare() as channel:
             yield channel

@@ -17,11 +17,14 @@ from runner.broker.envelope import CONTENT_TYPE, headers_of
 from runner.broker.handling import check_listening, check_prefetch, handle, hear
 from runner.broker.rabbitmq.address import parse_address
 from runner.broker.rabbitmq.consumer import RabbitConsumer
+from runner.broker.rabbitmq.examiner import examine, probe
 from runner.broker.rabbitmq.inspector import Inspector
 from runner.broker.rabbitmq.intake import Intake
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Post, Publisher
+from runner.broker.rabbitmq.replayer import replay
 from runner.broker.topology import Plan, Topology, heard_by
+from runner.broker.vitals import BrokerVitals
 from runner.log import Logger
 from runner.messages import Emission, Hint
 from runner.tls import in_the_clear
@@ -113,6 +116,15 @@ class RabbitBroker:
 
     async def orphans(self) -> int:
         return await self._inspector.depth(self._topology.orphans) or 0
+
+    async def replay(self, limit: int) -> int:
+        return await replay(self._address, self._topology, self._publisher, self._inspector, limit)
+
+    async def vitals(self, queues: Sequence[str]) -> BrokerVitals:
+        return await examine(self._address, self._topology, queues)
+
+    async def takes_messages(self) -> bool | None:
+        return await probe(self._address, self._topology)
 
     async def _publish_batch(self, hints: Sequence[tuple[str, Hint]]) -> list[BaseException | None]:
         posts = (self._publisher.publish(self._post(queue, hint)) for queue, hint in hints)

@@ -55,7 +55,7 @@ class _Declaring:
         if self._refused and await self._is_there(wanted):
             return
         try:
-            await self._ask(what, _declared(await self._open(), wanted))
+            await self._ask(what, declared(await self._open(), wanted))
         except ChannelAccessRefused as error:
             if self._refused or not await self._is_there(wanted):
                 raise ConfigError(
@@ -79,7 +79,7 @@ class _Declaring:
 
     async def _is_there(self, wanted: Exchange | Queue) -> bool:
         try:
-            await bounded(ANSWER_TIMEOUT, _looked_for(await self._open(), wanted.name, queue=isinstance(wanted, Queue)))
+            await bounded(ANSWER_TIMEOUT, looked_for(await self._open(), wanted.name, queue=isinstance(wanted, Queue)))
         except ChannelNotFoundEntity:
             return False
         return True
@@ -108,7 +108,7 @@ class _Declaring:
                 await self._link.close_spare(self._channel)
 
 
-async def _declared(channel: AbstractChannel, wanted: Exchange | Queue) -> None:
+async def declared(channel: AbstractChannel, wanted: Exchange | Queue) -> None:
     match wanted:
         case Exchange(name=name, kind=kind):
             await channel.exchange_declare(name, exchange_type=kind, durable=True)
@@ -116,7 +116,7 @@ async def _declared(channel: AbstractChannel, wanted: Exchange | Queue) -> None:
             await channel.queue_declare(name, durable=True, arguments=dict(arguments))
 
 
-async def _looked_for(channel: AbstractChannel, name: str, *, queue: bool) -> None:
+async def looked_for(channel: AbstractChannel, name: str, *, queue: bool) -> None:
     """Needs no right. Raises ChannelNotFoundEntity."""
     await (channel.queue_declare(name, passive=True) if queue else channel.exchange_declare(name, passive=True))
 

@@ -69,10 +69,15 @@ class Inspector:
     def _dead_letter(self, message: DeliveredMessage) -> DeadLetter:
         headers = message.header.properties.headers or {}
         return DeadLetter(
-            queue=_text(headers, QUEUE) or self._topology.worker_queue(_text(headers, "x-first-death-queue")),
+            queue=origin_of(headers, self._topology),
             reason=_text(headers, REASON) or _text(headers, "x-first-death-reason") or "unknown",
             body=message.body,
         )
+
+
+def origin_of(headers: Mapping[str, object], topology: Topology) -> str:
+    """The queue that a dead letter came from, empty when it does not tell."""
+    return _text(headers, QUEUE) or topology.worker_queue(_text(headers, "x-first-death-queue"))
 
 
 def _text(headers: Mapping[str, object], key: str) -> str:

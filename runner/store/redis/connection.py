@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -87,10 +87,11 @@ class Endpoint:
 
 
 class Health:
-    """Counts how often the server was found away or restarted."""
+    """Counts how often the server was found away or restarted; ``restarted`` is told when it is another process."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, restarted: Callable[[], None] = lambda: None) -> None:
         self.interruptions = 0
+        self._restarted = restarted
         self._name = endpoint.name
         self._tls = endpoint.tls
         self._run_id = b""
@@ -112,6 +113,8 @@ class Health:
         if self._run_id and run_id != self._run_id:
             self.interruptions += 1
             log.warning("store.restarted", url=self._name)
+            self._run_id = run_id  # before anybody asks again
+            self._restarted()
         self._run_id = run_id
 
 

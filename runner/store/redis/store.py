@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
 from runner.answers import all_answers
-from runner.errors import ConfigError, Overloaded
+from runner.errors import Overloaded
 from runner.log import Logger
 from runner.records import (
     AuditEntry,
@@ -26,7 +26,7 @@ from runner.store import PARTITIONS, Renewer, Subscription, is_child, partition_
 from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.keys import Keys
 from runner.store.redis import decode, encode, listing, stored, timetable
-from runner.store.redis.connection import Endpoint, Health, Reply, Word, field_of
+from runner.store.redis.connection import Endpoint, Health, Reply, Word
 from runner.store.redis.crashes import RedisCrashes
 from runner.store.redis.inspection import RedisInspection
 from runner.store.redis.pipeline import Pipeline
@@ -34,6 +34,8 @@ from runner.store.redis.pubsub import PubSub
 from runner.store.redis.renewer import RedisRenewer
 from runner.store.redis.scripts import scripts
 from runner.store.redis.standing import RedisStandings
+from runner.store.redis.vitals import RedisVitals
+from runner.store.vitals import NO_DEMANDS, Demands
 from runner.tls import in_the_clear
 from runner.transactions import (
     Commit,
@@ -55,27 +57,35 @@ from runner.transactions import (
 
 log = Logger("runner.store.redis")
 
-#: The layout of the keys. A process refuses a namespace that a newer one has laid out.
-SCHEMA = 1
 #: How long a cancel of an execution that is not there yet is remembered.
 TOMBSTONE_MS = 7 * 24 * 3600 * 1000
 #: Most a script does in one call: longer ones would hold up everybody else.
 MAX_LIMIT = 200
 
 
-class RedisStore(RedisCrashes, RedisInspection, RedisStandings):
+class RedisStore(RedisCrashes, RedisInspection, RedisStandings, RedisVitals):
     """``runner.store.Store`` on one Redis primary.
 
     A command without an answer is asked again for ``patience_s`` seconds in all, then
     StoreUnavailable is raised. All concurrent calls share a few connections.
     """
 
-    def __init__(self, url: str, *, namespace: str, partitions: int = PARTITIONS, patience_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str,
+        partitions: int = PARTITIONS,
+        patience_s: float = 5.0,
+        demands: Demands = NO_DEMANDS,
+    ) -> None:
         self.namespace = namespace
         self.partitions = partitions
         self._keys = Keys(namespace, partitions)
         self._endpoint = Endpoint(url)
-        self._health = Health(self._endpoint)
+        self._demands = demands
+        self._checking = set()
+        self._health = Health(self._endpoint, self._restarted)
         self._pipeline = Pipeline(self._endpoint, self._health, patience_s)
         self._pubsub = PubSub(self._endpoint, self._keys, patience_s)
 
@@ -88,21 +98,11 @@ class RedisStore(RedisCrashes, RedisInspection, RedisStandings):
         if in_the_clear(self._endpoint.url):
             cure = "use rediss://: passwords and payloads can be read on the way"
             log.warning("store.plaintext", url=self._endpoint.name, cure=cure)
-        meta = await self._pipeline.run(scripts().meta, self._keys.wide, self.partitions, SCHEMA)
-        partitions, schema = map(int, meta)
-        if schema > SCHEMA:
-            raise ConfigError(
-                f"namespace {self.namespace!r} at {self._endpoint.name} has schema {schema}, this version of Runner "
-                f"knows {SCHEMA}: upgrade it, or use another namespace"
-            )
-        if partitions != self.partitions:
-            raise ConfigError(
-                f"namespace {self.namespace!r} at {self._endpoint.name} was created with {partitions} partitions, "
-                f"not {self.partitions}: set partitions to {partitions}, or use another namespace"
-            )
-        await self._warn_of_eviction()
+        await self._enter()
 
     async def close(self) -> None:
+        for task in tuple(self._checking):
+            task.cancel()
         await self._pubsub.close()
         await self._pipeline.close()
 
@@ -111,8 +111,8 @@ class RedisStore(RedisCrashes, RedisInspection, RedisStandings):
     async def start(self, starts: Sequence[Start]) -> list[Started]:
         return await all_answers(self._start(start) for start in starts)
 
-    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
-        reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms)
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
+        reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms, hinted)
         return decode.claimed(reply, id)
 
     async def commit(self, commit: Commit) -> Committed | None:
@@ -244,10 +244,6 @@ class RedisStore(RedisCrashes, RedisInspection, RedisStandings):
     async def children(self, id: str) -> tuple[ChildLink, ...]:
         return stored.children(await self._pipeline.command("HGETALL", f"{self._keys.home(id)}c:{id}"))
 
-    async def now(self) -> int:
-        seconds, micros = await self._pipeline.command("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
-
     def renewer(self) -> Renewer:
         return RedisRenewer(self._endpoint, self._keys)
 
@@ -291,16 +287,6 @@ class RedisStore(RedisCrashes, RedisInspection, RedisStandings):
     async def _recall(self, kind: str, id: str, request: str) -> Reply:
         """What was refused for want of memory may be a repeat of what was applied before: then its answer."""
         return await self._pipeline.run(scripts().recall, self._keys.home(id), kind, id, request)
-
-    async def _warn_of_eviction(self) -> None:
-        policy = field_of(await self._pipeline.command("INFO", "memory"), b"maxmemory_policy").decode()
-        if policy != "noeviction":
-            log.warning(
-                "store.eviction_policy",
-                url=self._endpoint.name,
-                policy=policy,
-                cure="set maxmemory-policy to noeviction: any other deletes executions when memory is short",
-            )
 
 
 def _bounded(limit: int) -> int:

@@ -26,7 +26,7 @@ PAGE = 100
 WIDE = -1
 _DATA = frozenset("jwidcsa")
 _ENTRIES = re.compile(r"leases|timers|expiry|(ready|line|by|passed):.*", re.DOTALL)
-_PLAIN = frozenset({"outbox", "queues"})
+_PLAIN = frozenset({"outbox", "queues", "lost", "lost:rewound", "lost:orphaned", "gone"})
 _WIDE = frozenset({"meta", "leader", "schedules", "schedules:ids", "schedules:due", "workers"})
 _LIVING = tuple(status for status in Status if not status.terminal)
 
@@ -147,8 +147,8 @@ def _is_known(name: str, partition: int) -> bool:
 
 
 def _must_last(name: str) -> bool:
-    """An execution's own keys are looked at with it; a tombstone and the leader's seat are not to last."""
-    return name[1:2] != ":" and name != "leader"
+    """An execution's own keys are looked at with it; tombstones, the leader's seat and the memory of purges are not to last."""
+    return name[1:2] != ":" and name not in ("leader", "gone")
 
 
 async def _stray_entries(

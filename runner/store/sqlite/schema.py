@@ -190,6 +190,20 @@ CREATE TABLE schedule (
 CREATE INDEX schedules_due ON schedule (ns, due_at, id) WHERE due_at IS NOT NULL;
 """
 
+# What has come since the first files were written, and holds nothing that those would miss: made where it is not there.
+LATER = """
+CREATE TABLE IF NOT EXISTS loss (
+    ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (ns, kind, id)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS gone (ns INTEGER NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (ns, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS gone_age ON gone (ns, at);
+"""
+
 
 def connect(path: str | None) -> sqlite3.Connection:
     """A connection that survives a power loss with everything it committed; transactions are begun by hand.
@@ -220,6 +234,7 @@ def prepare(db: sqlite3.Connection, where: str) -> None:
             f"use the version that wrote it, or another file"
         )
     _bring_up(db)
+    db.executescript(f"BEGIN; {LATER} COMMIT;")
 
 
 def _bring_up(db: sqlite3.Connection) -> None:

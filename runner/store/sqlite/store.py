@@ -46,7 +46,9 @@ from runner.store.sqlite.lock import FileLock
 from runner.store.sqlite.session import Session
 from runner.store.sqlite.standing import SqliteStandings
 from runner.store.sqlite.topics import Listener, Topics
+from runner.store.sqlite.vitals import SqliteVitals
 from runner.store.sqlite.writer import Writer
+from runner.store.vitals import NO_DEMANDS, Demands
 from runner.transactions import (
     Commit,
     Committed,
@@ -78,7 +80,7 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings):
+class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings, SqliteVitals):
     """The store on one file, or in memory with ``path`` None; see ``runner.store.Store`` for what it guarantees.
 
     It belongs to one process, and in it to one store, while it is open: opening it elsewhere is
@@ -92,11 +94,13 @@ class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings):
         namespace: str,
         partitions: int = PARTITIONS,
         clock: Callable[[], int] | None = None,
+        demands: Demands = NO_DEMANDS,
     ) -> None:
         self.namespace = namespace
         self.partitions = partitions
         self._path = None if path is None else Path(path).expanduser().resolve()
         self._where = "memory" if self._path is None else str(self._path)
+        self._demands = demands
         self._clock = clock or wall_ms
         self._said = 0
         self._topics = Topics()
@@ -111,7 +115,7 @@ class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings):
         """Take the file and its lock; take over what the last process left.
 
         Raises ConfigError when another store has it open, or it is damaged, foreign, of a newer schema, or holds
-        the namespace with another number of partitions.
+        the namespace with another number of partitions or another declared durability.
         """
         work = Direct if self._path is None else Writer
         writer = work(self._where, self._connect, self._moment, self._topics)
@@ -121,6 +125,11 @@ class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings):
             writer.close()
             raise
         self._writer = writer
+        try:
+            await self._check()
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Finish what was asked, then give back file and lock. Safe to call twice."""
@@ -136,8 +145,8 @@ class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings):
             answers += await self._start(tuple(starts[at : at + PORTION]))
         return answers
 
-    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
-        return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms))
+    async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
+        return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms, hinted=hinted))
 
     async def commit(self, commit: Commit) -> Committed | None:
         return await self._do(partial(turns.commit, asked=commit))

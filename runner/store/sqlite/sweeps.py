@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from runner.store import GRACE_MS
 from runner.store.crashes import GIVE_UP, CrashLimit
-from runner.store.sqlite import moves, saving
+from runner.store.sqlite import losses, moves, saving
 from runner.store.sqlite.crashes import give_back
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
@@ -79,6 +79,8 @@ def purge(s: Session, partition: int, limit: int) -> tuple[int, int | None]:
     rows = _reached(s, "expires_at", partition, limit)
     for table in _DEPENDENT:
         s.db.executemany(f"DELETE FROM {table} WHERE x = ?", [(row.x,) for row in rows])  # noqa: S608 - our own names
+    if rows:
+        losses.remember_gone(s, [row.id for row in rows])
     return len(rows), s.earliest("expires_at", partition)
 
 

@@ -10,7 +10,7 @@ from runner.codec import unpack_as
 from runner.core.status import Move
 from runner.errors import StoreConflict
 from runner.records import Entry, History, Status
-from runner.store.sqlite import kin, moves, outbox, reading, runs, saving
+from runner.store.sqlite import kin, losses, moves, outbox, reading, runs, saving
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
 from runner.transactions import (
@@ -31,11 +31,12 @@ from runner.transactions import (
 )
 
 
-def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int) -> History | Refusal:
+def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int, hinted: int) -> History | Refusal:
     """Take the lease and read everything, or say why not."""
     row = s.load(id)
     if row is None:
-        return Refusal.UNKNOWN
+        return _unknown(s, id, hinted)
+    row = losses.rewind(s, row, hinted)
     if row.owned and row.nonce == nonce:
         # The worker trusts its lease from the moment it asked again.
         mine = row._replace(lease_until=s.now + lease_ms)
@@ -49,6 +50,14 @@ def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int) -> Histor
     return reading.history_of(s, saving.save(s, row, mine))
 
 
+def _unknown(s: Session, id: str, hinted: int) -> Refusal:
+    if hinted and losses.is_gone(s, id):
+        return Refusal.TERMINAL
+    if hinted:
+        losses.orphan(s, id)
+    return Refusal.UNKNOWN
+
+
 def commit(s: Session, asked: Commit) -> Committed | None:
     """The fenced write; None when the lease is not the asker's."""
     row = s.load(asked.id)
@@ -60,6 +69,8 @@ def commit(s: Session, asked: Commit) -> Committed | None:
         return None
     if asked.count <= row.commits:
         return _again(s, row, asked)
+    if asked.count > row.commits + 1 or asked.seen > row.inbox:
+        return None  # the store went back in time under this lease: what it recorded since must leave no gap
     _record(s, row, asked.entries)
     deadlines = _open_and_close(s, row, asked)
     _send(s, row, asked)

@@ -1,17 +1,25 @@
 #!lua flags=allow-oom
 -- Takes the lease of a ready execution.
 -- KEYS[1]  the partition's prefix
--- ARGV     id, nonce, worker, lease_ms
+-- ARGV     id, nonce, worker, lease_ms, the seq of the hint that led here or 0
 -- Returns  {'ok', history, rows}, or {the refusal}
 -- Repeat   recognised by the nonce while its lease lives, and the lease begins anew. The nonce of a lease that
 --          is over is refused: a claim that comes very late must not take what its sender gave back.
--- Needs    outbox, kin, ending
+-- Needs    outbox, kin, ending, losses
 
-local id, nonce, worker, lease_ms = unpack(ARGV)
+local id, nonce, worker, lease_ms, hinted = unpack(ARGV)
 local r = load(id)
+hinted = tonumber(hinted)
+if not r and hinted > 0 and is_gone(id) then
+  return { 'terminal' }
+end
 if not r then
+  if hinted > 0 then
+    lose('orphaned', id)
+  end
   return { 'unknown' }
 end
+rewind(r, hinted)
 if r.nonce == nonce then
   call('ZADD', LEASES, now + lease_ms, id)
   return { 'ok', history(id), rows }

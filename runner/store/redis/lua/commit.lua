@@ -10,7 +10,8 @@
 --          {'lost'} when the lease is not ours, {'conflict', id} when an entry contradicts what is recorded
 -- Repeat   recognised by nonce and count before anything else is looked at, and answered from the answer that is
 --          kept, also when that commit released; where it did not, the lease is extended again. An older count is
---          a write that comes too late: 'lost'. The wake is given again while nobody has claimed the next run.
+--          a write that comes too late, and one that skips a count stands behind a gap: 'lost'. The wake is given again
+--          while nobody has claimed the next run.
 -- Needs    arguments, attributes, outbox, kin, ending, ends
 
 local id, nonce, count, lease_ms, seen = take(), take(), tonumber(take()), tonumber(take()), tonumber(take())
@@ -58,7 +59,9 @@ if r.answer and string.sub(r.answer, 1, #MARK) == MARK then
   call('ZADD', LEASES, now + lease_ms, id)
   return again
 end
-if r.nonce ~= nonce or count <= r.count then
+-- A count that skips one, or more seen than there is, tells that the store went back in time under this lease: what
+-- the turn has recorded since is gone, and its next entry must not stand behind the gap.
+if r.nonce ~= nonce or count ~= r.count + 1 or call('LLEN', INBOX) < seen then
   return { 'lost' }
 end
 

@@ -3,7 +3,7 @@
 -- KEYS[1]  the partition's prefix
 -- ARGV     limit
 -- Returns  {how many, when the next one is due or false}
--- Needs    attributes
+-- Needs    attributes, losses
 
 local count = 0
 for _, id in ipairs(due_in(EXPIRY, ARGV[1])) do
@@ -17,8 +17,17 @@ for _, id in ipairs(due_in(EXPIRY, ARGV[1])) do
     for _, kind in ipairs({ 'x', 'j', 'w', 'i', 'd', 'c', 's', 'a' }) do
       call('UNLINK', key(kind, id))
     end
+    call('ZADD', GONE, now, id)
     count = count + 1
   end
   call('ZREM', EXPIRY, id)
+end
+-- For a while a late hint for what was deleted is told from the trace of a loss.
+if count > 0 then
+  for _, old in ipairs(call('ZRANGEBYSCORE', GONE, '-inf', now - LIMITS.gone_ms)) do
+    call('ZREM', GONE, old)
+  end
+  keep_latest(GONE, LIMITS.gone)
+  call('PEXPIRE', GONE, LIMITS.gone_ms)
 end
 return { count, earliest(EXPIRY) }

@@ -1,0 +1,116 @@
+"""``runner doctor``: what it says, of servers and of a file, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.cli.conftest import Said
+from tests.servers import RedisServer, free_ports
+
+Here = Callable[..., Said]
+
+
+@pytest.fixture
+def on(here: Here, redis_url: str, rabbit_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """A command on the shared servers, in this test's namespace."""
+    monkeypatch.setenv("SHOP_NAMESPACE", namespace)
+
+    def on(*arguments: str) -> Said:
+        return here(*arguments, "--app", "shop:app", "--store", redis_url, "--broker", rabbit_url)
+
+    return on
+
+
+def checks(said: Said) -> dict[str, str]:
+    return {check["code"]: check["verdict"] for check in said.json()["checks"]}
+
+
+def test_every_section_is_told_with_settings_and_where_they_come_from(
+    on: Here, monkeypatch: pytest.MonkeyPatch, rabbit_url: str
+) -> None:
+    monkeypatch.setenv("RUNNER_DURABILITY", "fsync")
+    monkeypatch.setenv("RUNNER_BROKER_MANAGEMENT_URL", "http://guest:hidden@127.0.0.1:1")
+    said = on("doctor")
+    assert said.code == 0, said.out + said.err
+    sections = [line for line in said.out.splitlines() if line and not line.startswith(" ")]
+    assert sections[:5] == ["store", "broker", "fleet", "namespace", "settings"]
+    assert "durability = fsync  (variable RUNNER_DURABILITY)" in said.out
+    assert "(flag --store)" in said.out
+    assert "hidden" not in said.out
+    assert "guest:guest" not in said.out
+
+
+def test_the_durability_of_a_namespace_is_declared_shown_and_changed(on: Here) -> None:
+    assert checks(on("doctor", "--json"))["namespace.durability"] == "warn"
+    refused = on("doctor", "--set-durability", "fsync")
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    assert on("doctor", "--set-durability", "fsync", "--yes").code == 0
+    said = on("doctor", "--json")
+    assert said.code == 0
+    assert checks(said)["namespace.durability"] == "ok"
+    other = on("doctor", "--json", "--durability", "everysec")
+    assert other.code == 1
+    assert checks(other)["namespace.durability"] == "fail"
+    assert on("doctor", "--forget-losses", "--yes").code == 0
+    assert on("doctor", "--set-durability", "none", "--yes").code == 0
+    assert checks(on("doctor", "--json"))["namespace.durability"] == "warn"
+
+
+@pytest.mark.parametrize("command", ["worker", "scheduler"])
+def test_a_process_that_stays_does_not_start_on_a_store_that_promises_too_little(
+    here: Here, own_redis: RedisServer, rabbit_url: str, command: str
+) -> None:
+    with Redis.from_url(own_redis.url) as admin:
+        admin.config_set("appendfsync", "everysec")
+    Path("runner.toml").write_text(f'store = "{own_redis.url}"\nbroker = "{rabbit_url}"\ndurability = "fsync"\n')
+    said = here("--config", "runner.toml", command, "--app", "shop:app")
+    assert said.code == 2
+    assert "appendfsync everysec" in said.err
+    assert "set appendonly yes, appendfsync always" in said.err
+    told = here("--config", "runner.toml", "doctor", "--json", "--app", "shop:app")
+    assert checks(told)["store.durability"] == "fail"
+    assert {"name": "durability", "value": "fsync", "source": "file"} in told.json()["settings"]
+
+
+def test_what_cannot_be_reached_ends_with_3_and_the_rest_is_told(here: Here, redis_url: str, namespace: str) -> None:
+    (nobody,) = free_ports(1)
+    broker = f"amqp://guest:hidden@127.0.0.1:{nobody}/"
+    said = here("doctor", "--json", "--namespace", namespace, "--store", redis_url, "--broker", broker)
+    assert said.code == said.json()["exit"] == 3
+    assert checks(said)["broker.server"] == "fail"
+    assert checks(said)["store.durability"] == "ok"
+    assert "hidden" not in said.out + said.err
+
+
+def test_queues_are_listed_with_what_is_ready_and_who_consumes(on: Here) -> None:
+    assert on("start", "quick", '{"id": "7", "amount": 1}').code == 0
+    said = on("queues", "list", "--json")
+    (queue,) = said.json()["queues"]
+    assert (queue["queue"], queue["waiting"], queue["ready"], queue["workers"], queue["consumers"]) == (
+        "default",
+        1,
+        1,
+        0,
+        0,
+    )
+    assert (said.json()["dead_letters"], said.json()["orphans"]) == (0, 0)
+    found = on("doctor", "--json")
+    assert found.code == 1
+    assert checks(found)["fleet.queues"] == checks(found)["fleet.leader"] == "fail"
+
+
+def test_a_file_is_looked_at_through_the_process_that_holds_it(shell, here: Here) -> None:
+    file = "sqlite:///state.db"
+    process = shell.spawn_ready("dev.ready", "dev", "--app", "shop:app", "--store", file, "--log-format", "json")
+    said = here("doctor", "--json", "--app", "shop:app", "--store", file)
+    assert said.code == 0, said.out + said.err
+    found = checks(said)
+    assert found["namespace.durability"] == found["fleet.leader"] == found["fleet.workers"] == "ok"
+    assert here("doctor", "--set-durability", "fsync", "--yes", "--app", "shop:app", "--store", file).code == 0
+    (server,) = (check for check in said.json()["checks"] if check["code"] == "store.server")
+    assert f"held by process {process.pid}" in server["text"]
