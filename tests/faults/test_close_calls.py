@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner import App, Context, Retry, Signal
+from runner import App
 from runner.errors import StoreConflict
 from runner.records import History, Status
 from runner.store.crashes import GIVE_UP
@@ -31,38 +30,11 @@ from tests.contract.kit import (
     start,
 )
 from tests.e2e import ledger
-from tests.faults import program
 from tests.faults.fleet import Fleet, acknowledged, fleet, until
+from tests.faults.small import app, fails, finishes, hears, takes_long
 
-app = App("close-calls")
-told = Signal[str]("told")
 Meddle = Callable[[Commit], Awaitable[object]]
 LONG_S = 3.0
-
-
-@app.workflow("hears", signals=[told])
-async def hears(ctx: Context, _: None) -> str:
-    return await ctx.wait_for_signal(told)
-
-
-@app.workflow("finishes")
-async def finishes(ctx: Context, _: None) -> str:
-    return "done"
-
-
-@app.workflow("fails", max_attempts=5, retry=Retry(initial=0.05))
-async def fails(ctx: Context, _: None) -> None:
-    raise RuntimeError("again and again")
-
-
-@app.workflow("takes_long")
-async def takes_long(ctx: Context, seconds: float) -> None:
-    await ctx.step("long", long, seconds)
-
-
-async def long(seconds: float) -> None:
-    ledger.write(program.LEDGER, kind="begun")
-    await asyncio.sleep(seconds)
 
 
 class Meddled(RedisStore):
