@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import ConnectionError as ConnectionLost
 from redis import Redis
 
 from runner.errors import Overloaded
@@ -145,7 +146,8 @@ async def repeated(redis: RedisServer, every_s: float, *command: str) -> AsyncIt
     async def repeat() -> None:
         with Redis.from_url(redis.url) as admin:
             while True:
-                answers.append(await asyncio.to_thread(admin.execute_command, *command))
+                with suppress(ConnectionLost):  # whoever drops all others drops us as well
+                    answers.append(await asyncio.to_thread(admin.execute_command, *command))
                 await asyncio.sleep(every_s)
 
     repeating = asyncio.create_task(repeat())
