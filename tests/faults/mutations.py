@@ -297,12 +297,12 @@ MUTATIONS = (
         tests=(f"{CALLS}::test_an_end_that_comes_after_the_deadline_is_a_time_out",),
     ),
     Mutation(
-        name="a retry compares cancels",
+        name="a cancelled attempt is the last",
         promise="P8",
-        mechanism="an attempt is not given up over a cancel that it has not seen",
+        mechanism="an attempt that fails when a cancel has come is not tried again, and ends as all ends do",
         file=f"{LUA}/parts/ends.lua",
-        before="  if has_unseen_cancel(r, seen) then\n    return false\n",
-        after="  if false then\n    return false\n",
+        before="if TERMINAL[after(r.status, 'retry')] then",
+        after="if false then",
         tests=(f"{CALLS}::test_a_cancel_that_comes_while_an_attempt_is_given_up_ends_it",),
     ),
     Mutation(
