@@ -395,12 +395,24 @@ class RabbitServer(Server):
         """It says goodbye to every client, as before a shutdown."""
         self.call('rabbit_networking close_all_connections ["closed by a test"]')
 
+    def forget_everything(self) -> None:
+        """Its virtual host is deleted and made anew, empty: the node goes on, and all connections are closed."""
+        host, who, all_of_it = '<<"/">>', '<<"a test">>', '<<".*">>, <<".*">>, <<".*">>'
+        self._ask(
+            "-e",
+            typed=f"rabbit_vhost:delete({host}, {who}), rabbit_vhost:add({host}, {who}), "
+            f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, {host}, {all_of_it}, {who}).\n',
+        )
+
     def call(self, words: str) -> str:
         """What a function inside the node returns: "module function [arguments]". Takes milliseconds."""
-        argv = [binary("erl_call", "erlang-base"), "-sname", self._node, "-a", words]
-        done = subprocess.run(argv, env=self._environment(), capture_output=True, text=True, timeout=60)
-        if done.returncode or "badrpc" in done.stdout:
-            raise ServerError(f"{self.name}: {words}: {done.stdout} {done.stderr}")
+        return self._ask("-a", words)
+
+    def _ask(self, *words: str, typed: str | None = None) -> str:
+        argv = [binary("erl_call", "erlang-base"), "-sname", self._node, *words]
+        done = subprocess.run(argv, env=self._environment(), capture_output=True, text=True, timeout=60, input=typed)
+        if done.returncode or "badrpc" in done.stdout or "{error" in done.stdout:
+            raise ServerError(f"{self.name}: {words} {typed}: {done.stdout} {done.stderr}")
         return done.stdout
 
     def _end(self, number: signal.Signals) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 
 from redis import Redis
 
+from runner.core.facts import Stray
 from runner.records import WorkerInfo
 from runner.store.crashes import GIVE_UP
+from runner.store.inspection import Repair
 from runner.store.redis import RedisStore
+from runner.store.redis.scripts import scripts
 from runner.transactions import (
     Action,
     Complete,
@@ -50,7 +53,7 @@ Case = Callable[[RedisStore, Lose], Awaitable[Any]]
 
 CASES: dict[str, Case] = {}
 #: A repeat finds that there is nothing left to do, and its answer says so; what the lost one named lies in an index.
-ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "break_off"}
+ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "break_off", "mend", "sweep"}
 
 
 def case(function: Case) -> Case:
@@ -307,6 +310,27 @@ async def purge(store: RedisStore, lose: Lose) -> Any:
     await soon()
     lose()
     return await store.purge(part(store), 10)
+
+
+@case
+async def mend(store: RedisStore, lose: Lose) -> Any:
+    await start(store, a_start())
+    await store._pipeline.command("ZREM", f"{store._keys.home('e-1')}ready:default", "e-1")
+    lose()
+    return await store.mend("e-1", Repair(lease_ms=LEASE, wake=True))
+
+
+@case
+async def sweep(store: RedisStore, lose: Lose) -> Any:
+    await store._pipeline.command("ZADD", f"{store._keys.home('e-1')}timers", 1, "e-1")
+    lose()
+    return await store.sweep([Stray(partition=part(store), kind="entry", place="timers", id="e-1")])
+
+
+@case
+async def broken(store: RedisStore, lose: Lose) -> Any:
+    lose()
+    return await store._pipeline.run(scripts().broken, store._keys.wide, "a run id", "why")
 
 
 @case

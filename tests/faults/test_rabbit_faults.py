@@ -160,12 +160,4 @@ async def test_a_rabbitmq_that_closes_connections_is_full_dies_or_forgets_everyt
             await asyncio.to_thread(own_rabbit.kill)
             await asyncio.to_thread(own_rabbit.start)
         async with under_load(one, book, 301):
-            await asyncio.to_thread(forget_everything, own_rabbit)
-
-
-def forget_everything(rabbit: RabbitServer) -> None:
-    """Its virtual host is deleted and made anew, empty."""
-    rabbit.call('rabbit_vhost delete [<<"/">>, <<"a test">>]')
-    rabbit.call('rabbit_vhost add [<<"/">>, <<"a test">>]')
-    allowed = '<<"guest">>, <<"/">>, <<".*">>, <<".*">>, <<".*">>, <<"a test">>'
-    rabbit.call(f"rabbit_auth_backend_internal set_permissions [{allowed}]")
+            await asyncio.to_thread(own_rabbit.forget_everything)

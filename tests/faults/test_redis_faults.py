@@ -206,6 +206,7 @@ async def test_what_a_power_loss_takes_back_is_named_and_can_be_asked_for_again(
             return await one.client.broker.orphans() >= 5
 
         await until(named, lambda: "a hint of each lost execution to be kept as an orphan")
+        assert (await one.client.store.losses()).orphaned == 5
         await one.until_over()
         assert len(await one.executions()) == 6
         for number in range(6, 11):
