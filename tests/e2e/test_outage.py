@@ -11,7 +11,7 @@ from tests.e2e import ledger
 from tests.e2e.orders import approved, expected
 from tests.e2e.processes import launcher
 from tests.e2e.test_kill import client
-from tests.servers import RabbitServer, RedisServer
+from tests.servers import RedisServer
 
 AWAY_S = 10
 
@@ -39,25 +39,3 @@ async def test_a_store_outage_delays_and_fails_nothing(
             records = [await producer.execution(handle.id) for handle in handles]
         assert results == [expected(number, "ann") for number in range(40)]
         assert {(record.attempt, record.crashes) for record in records} == {(1, 0)}
-
-
-@pytest.mark.slow
-async def test_a_broker_outage_delays_and_fails_nothing(
-    redis_url: str, own_rabbit: RabbitServer, namespace: str, tmp_path: Path
-) -> None:
-    with launcher(redis_url, own_rabbit.url, namespace, tmp_path) as system:
-        system.scheduler()
-        system.worker()
-        system.until_said("worker.ready")
-        system.until_said("leader.elected")
-        async with client(system) as producer:
-            before = await producer.start_many("order", [{"number": number} for number in range(20)])
-            await asyncio.to_thread(own_rabbit.stop)
-            during = [await producer.start("order", {"number": 20}, idempotency_key="during") for _ in range(2)]
-            assert during[0].id == during[1].id
-            await asyncio.to_thread(own_rabbit.restart)
-            for handle in [*before, during[0]]:
-                await producer.signal(handle.id, approved, "ann")
-            results = await asyncio.gather(*(handle.result(timeout=60) for handle in [*before, during[0]]))
-        assert results == [expected(number, "ann") for number in range(21)]
-    assert {step for (_, step), count in ledger.counts(system.ledger, "called").items() if count > 1} == set()
