@@ -131,9 +131,11 @@ async def test_a_redis_that_forgets_scripts_and_drops_connections_delays(
 ) -> None:
     async with (
         system(own_redis, rabbit_url, namespace, lease_s=5.0) as one,
+        under_load(
+            one, book
+        ),  # what is under way ends when the faults do: on a slow machine nothing gets on between them
         repeated(own_redis, 0.1, "SCRIPT", "FLUSH") as forgot,
         repeated(own_redis, 0.2, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") as dropped,
-        under_load(one, book),
     ):
         await until(lambda: len(forgot) > 5 and sum(dropped) > 5, lambda: "both to have happened")
 
