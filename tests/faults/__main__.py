@@ -43,7 +43,7 @@ LOST_SHARE = 0.002
 @click.option("--producers", type=int, default=2, show_default=True)
 @click.option("--concurrency", type=int, default=50, show_default=True, help="Of each worker.")
 @click.option("--lease", type=float, default=3.0, show_default=True, help="Seconds.")
-@click.option("--kills", type=int, help="Kill so many workers, and do nothing that is not asked for.")
+@click.option("--kills", type=int, help="Kill so many workers, schedulers and producers, and do only what is asked for.")
 @click.option("--redis-restarts", type=int, help="As --kills, of Redis.")
 @click.option("--broker-restarts", type=int, help="As --kills, of RabbitMQ.")
 @click.option("--lost-replies", is_flag=True, help="Lose a share of all replies, all the time.")
@@ -94,7 +94,7 @@ def wanted(options: dict[str, Any], setup: Setup) -> dict[str, int]:
     if options["soak"]:
         return {"worker.kill_at_work": round(options["faults_a_minute"] * minutes)}
     asked = {
-        "worker.kill_at_work": options["kills"],
+        **killed(options["kills"] or 0),
         "redis.kill": options["redis_restarts"],
         "rabbit.kill": options["broker_restarts"],
     }
@@ -103,6 +103,17 @@ def wanted(options: dict[str, Any], setup: Setup) -> dict[str, int]:
     if any(asked.values()) or options["lost_replies"]:
         return {fault: count for fault, count in asked.items() if count}
     return mixed(minutes)
+
+
+def killed(kills: int) -> dict[str, int]:
+    """Mostly workers, mostly at work; a tenth of them schedulers, a tenth producers. Pure."""
+    tenth = kills // 10
+    return {
+        "worker.kill_at_work": kills - 4 * tenth,
+        "worker.kill": 2 * tenth,
+        "scheduler.kill": tenth,
+        "producer.kill": tenth,
+    }
 
 
 def quieten() -> None:
