@@ -43,7 +43,9 @@ LOST_SHARE = 0.002
 @click.option("--producers", type=int, default=2, show_default=True)
 @click.option("--concurrency", type=int, default=50, show_default=True, help="Of each worker.")
 @click.option("--lease", type=float, default=3.0, show_default=True, help="Seconds.")
-@click.option("--kills", type=int, help="Kill so many workers, schedulers and producers, and do only what is asked for.")
+@click.option(
+    "--kills", type=int, help="Kill so many workers, schedulers and producers, and do only what is asked for."
+)
 @click.option("--redis-restarts", type=int, help="As --kills, of Redis.")
 @click.option("--broker-restarts", type=int, help="As --kills, of RabbitMQ.")
 @click.option("--lost-replies", is_flag=True, help="Lose a share of all replies, all the time.")
