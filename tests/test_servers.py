@@ -10,14 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import aio_pika
 import pytest
 from redis.asyncio import Redis
 
 from tests.servers import (
-    QUEUE_ON_DISK_S,
     ROOT,
-    RabbitServer,
     RedisServer,
     ServerError,
     binary,
@@ -55,31 +52,6 @@ async def test_redis_takes_settings(tmp_path: Path) -> None:
             assert (await redis.config_get("appendfsync"))["appendfsync"] == "always"
     finally:
         server.kill()
-
-
-async def test_rabbitmq_keeps_confirmed_messages_over_a_kill_and_none_over_a_wipe(own_rabbit: RabbitServer) -> None:
-    async with await aio_pika.connect(own_rabbit.url) as connection:
-        channel = await connection.channel()
-        await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
-        message = aio_pika.Message(b"hint", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await channel.default_exchange.publish(message, routing_key="kept")
-    await asyncio.sleep(QUEUE_ON_DISK_S)
-    own_rabbit.kill()
-    own_rabbit.start()
-    assert await first(own_rabbit, "kept") == b"hint"
-    own_rabbit.wipe()
-    with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
-        await first(own_rabbit, "kept")
-
-
-async def first(server: RabbitServer, queue: str) -> bytes:
-    """Consumes rather than asks for the depth: a quorum queue reports 0 until it is led again."""
-    async with await aio_pika.connect(server.url) as connection:
-        channel = await connection.channel()
-        async with (await channel.get_queue(queue)).iterator(timeout=30) as messages:
-            message = await anext(messages)
-            await message.ack()
-            return message.body
 
 
 def test_nothing_is_left_when_the_process_that_started_a_server_is_killed(tmp_path: Path) -> None:

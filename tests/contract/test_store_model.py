@@ -440,7 +440,7 @@ class Comparison(RuleBasedStateMachine):
     async def all_standings(self) -> dict[str, Standing]:
         return {id: await self.store.standing(id, "default") for id in ("a", "b")}
 
-    @invariant()
+    @rule()
     def a_check_finds_nothing(self) -> None:
         """But what ended its turn without anything to wait for, which these rules do and no workflow can."""
         for facts in self.wait(self.store.facts(["a", "b"])):
