@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -178,7 +177,7 @@ async def test_a_memory_alarm_blocks_publishing_and_not_consuming(
     link = link_of(consumer)
     await broker.publish_many([("orders", hint(1)), ("orders", hint(2))])
     first = await caught.next()
-    await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.000001")
+    await asyncio.to_thread(server.alarm, on=True)
     try:
         with pytest.raises(BrokerUnavailable):
             await broker.publish("orders", hint(3))
@@ -187,7 +186,7 @@ async def test_a_memory_alarm_blocks_publishing_and_not_consuming(
         assert link.alive
         assert link_of(consumer) is link
     finally:
-        await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.4")
+        await asyncio.to_thread(server.alarm, on=False)
     await publish_when_possible(broker, 4)
 
 
@@ -389,12 +388,4 @@ async def publish_when_possible(broker: RabbitBroker, number: int) -> None:
 
 
 async def close_all_connections(server: RabbitServer) -> None:
-    await rabbitmqctl(server, "close_all_connections", "for the test")
-
-
-async def rabbitmqctl(server: RabbitServer, *arguments: str) -> None:
-    environment = server._environment()
-    command = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "-n", environment["RABBITMQ_NODENAME"], *arguments]
-    run = asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60)
-    done = await run
-    assert done.returncode == 0, done.stdout + done.stderr
+    await asyncio.to_thread(server.close_connections)
