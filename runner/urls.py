@@ -26,4 +26,6 @@ def masked(url: str) -> str:
             netloc = f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"
     except ValueError:
         return "(unreadable URL)"
+    if not netloc and "://" in url:  # urlunsplit would leave out the slashes of sqlite:///file
+        return f"{parts.scheme}://{parts.path}"
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))

@@ -69,6 +69,8 @@ def _actor(facts: Facts) -> str | None:
 
 
 def _cure(facts: Facts) -> str:
+    if any(entry.kind == "compensation" for entry in facts.history.entries):
+        return ""  # what was undone is not tried again: a retry would be refused
     if facts.execution.status is Status.FAILED and facts.execution.cause is not Cause.FORCED:
         return command("executions", "retry", facts.id)
     return ""

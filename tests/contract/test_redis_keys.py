@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, PayloadError
 from runner.records import Filter, Status
 from runner.store import partition_of
 from runner.store.redis import RedisStore
@@ -64,6 +64,15 @@ async def test_a_namespace_keeps_its_number_of_partitions(store: RedisStore, red
     await other.close()
     for word in (store.namespace, "created with 16 partitions", "not 64", "set partitions to 16"):
         assert word in str(caught.value)
+
+
+async def test_a_record_that_was_changed_by_hand_is_named(store: RedisStore, redis_url: str) -> None:
+    await store.start([a_start("a")])
+    with Redis.from_url(redis_url) as admin:
+        admin.hset(f"runner:{{{store.namespace}:{partition_of('a', store.partitions)}}}:x:a", "status", "nonsense")
+    for look in (store.record("a"), store.read("a"), store.executions(Filter()), store.facts(["a"])):
+        with pytest.raises(PayloadError, match="the record of execution 'a' cannot be read"):
+            await look
 
 
 async def test_a_newer_schema_is_refused(store: RedisStore, redis_url: str) -> None:

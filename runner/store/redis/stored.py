@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runner.codec import unpack_as
+from runner.errors import PayloadError
 from runner.load import NO_LOAD, Load
 from runner.records import (
     AuditEntry,
@@ -47,7 +48,23 @@ def history(reply: Reply, id: str, added: tuple[AuditEntry, ...] = ()) -> Histor
 
 
 def execution(id: str, lease_until: Reply, flat: Sequence[Reply]) -> Execution:
-    fields = dict(pairs(flat))
+    """Raises PayloadError, naming the execution, for a record that is none of ours: it must not look like a bug of ours."""
+    try:
+        return _execution(id, lease_until, dict(pairs(flat)))
+    except PayloadError:
+        raise
+    except (KeyError, ValueError) as error:
+        raise unreadable(id, error) from error
+
+
+def unreadable(id: str, error: Exception) -> PayloadError:
+    return PayloadError(
+        f"the record of execution {id!r} cannot be read ({error}): it was changed by hand, or by a newer version",
+        path=id,
+    )
+
+
+def _execution(id: str, lease_until: Reply, fields: Mapping[bytes, Reply]) -> Execution:
     return Execution(
         id=id,
         workflow=_text(fields, b"workflow"),

@@ -203,12 +203,19 @@ async def _timetable(
 # -- replies ----------------------------------------------------------------------------------------
 
 
+def _status(id: bytes, status: bytes) -> Status:
+    try:
+        return Status(status.decode())
+    except ValueError as error:
+        raise stored.unreadable(id.decode(), error) from error
+
+
 def _facts(now: int, reply: Reply) -> Facts:
     about, missing, surplus, fading, waits, children = reply
     id, status, run, owned, claimed, deadline, timeout_ms, lease, ready, listed, timer, expiry, news = about
     return Facts(
         id=id.decode(),
-        status=Status(status.decode()),
+        status=_status(id, status),
         now=now,
         run=run,
         owned=bool(owned),
