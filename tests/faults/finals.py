@@ -27,9 +27,10 @@ AT_ONCE = 100
 ROLLING_S = 5.0
 Trails = Mapping[str, Sequence[AuditEntry]]
 OPEN = tuple(status for status in Status if status not in TERMINAL)
+#: The kinds of keys that a namespace keeps, so few of each that they do not grow: `gone` holds for an hour which executions
+#: were purged, at most a thousand of a partition.
+LASTING = ("meta", "leader", "workers", "queues", "outbox", "gone")
 #: The indexes of things to do: when all is over, none may have anything.
-#: The kinds of keys that a namespace has for ever, so few of each that they do not grow.
-LASTING = ("meta", "leader", "workers", "queues", "outbox")
 TO_DO = ("timers", "leases", "ready", "outbox")
 
 
