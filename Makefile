@@ -15,7 +15,7 @@ demo: ## See workflows survive a killed worker, on nothing but this machine
 test: ## Run all tests; gets redis-server and rabbitmq-server if they are missing (ARGS="-k name" for some)
 	@tests/setup/servers
 	@tests/setup/venv dev
-	@$(PYTHON) -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+	@$(PYTHON) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: ## Check style, types and import rules
 	@tests/setup/venv dev

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -30,5 +29,5 @@ def test_a_scenario_names_tests_that_are_there(number):
 
 
 def functions(path: str) -> set[str]:
-    tree = ast.parse((ROOT / path).read_text())
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    # Not parsed: Python 3.11's parser is confused, now and then, by another thread that parses at the same time.
+    return set(re.findall(r"^(?:async )?def (\w+)", (ROOT / path).read_text(), re.MULTILINE))
