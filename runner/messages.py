@@ -21,6 +21,11 @@ class MalformedHint(ValueError):
     """The bytes are not a hint of ours: the message says why, in words for an operator."""
 
 
+def _counts(*numbers: int) -> bool:
+    """Whether these can have been counted: the store keeps what a hint says, and Lua's numbers are exact only so far."""
+    return all(0 <= number < 2**53 for number in numbers)
+
+
 @dataclass(frozen=True, slots=True)
 class Hint:
     """``seq`` counts the execution's wake-ups: a store behind it has lost acknowledged writes."""
@@ -43,7 +48,9 @@ class Hint:
         except PayloadError as error:
             raise MalformedHint(f"not msgpack: {error}") from None
         match fields:
-            case [1, str(execution_id), str(workflow), int(version), int(seq)] if execution_id:
+            case [1, str(execution_id), str(workflow), int(version), int(seq)] if execution_id and _counts(
+                version, seq
+            ):
                 return cls(execution_id, workflow, version, seq)
             case [int(other), *_] if other != VERSION:
                 raise MalformedHint(f"hint version {other}, this worker reads version {VERSION}")
