@@ -52,8 +52,11 @@ NOBODY = Lonely()
 
 
 class Kin:
-    def __init__(self, store: Store) -> None:
+    """``children``: also look whether children that are taken for alive are there, which costs a question for each."""
+
+    def __init__(self, store: Store, *, children: bool = True) -> None:
         self._store = store
+        self._children = children
 
     async def lonely(self, facts: Iterable[Facts]) -> Mapping[str, Lonely]:
         """Of executions as they were a moment ago: what they wait for in vain, by id. A change meanwhile is none."""
@@ -71,7 +74,8 @@ class Kin:
         if facts.status.terminal:
             return NOBODY
         unheard = [target for target in _waits_for(facts) if not await self._will_hear(facts, target)]
-        lost = [child for child in facts.children if not await self._is_to_be(facts, child)]
+        children = facts.children if self._children else ()
+        lost = [child for child in children if not await self._is_to_be(facts, child)]
         return Lonely(unheard=tuple(unheard), lost=tuple(lost))
 
     async def _will_hear(self, facts: Facts, target: str) -> bool:

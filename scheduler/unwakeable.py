@@ -28,7 +28,7 @@ class Unwakeable:
 
     def __init__(self, store: Store, every_s: float) -> None:
         self._store = store
-        self._kin = Kin(store)
+        self._kin = Kin(store, children=False)
         self._every_s = every_s
         self._found: dict[int, Mapping[str, str]] = {}  # by partition: codes by id
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from runner.core.facts import Facts, Look, ScheduleFacts, Stray
@@ -44,7 +44,7 @@ async def survey(pipeline: Pipeline, keys: Keys) -> AsyncIterator[Look]:
                 yield Look(facts=look.facts, strays=look.strays, share=share)
         if cursor == "0":
             break
-    yield Look(schedules=await _schedules(pipeline, keys), strays=await _stray_schedules(pipeline, keys), share=1.0)
+    yield await _timetable(pipeline, keys)
 
 
 async def facts(pipeline: Pipeline, keys: Keys, ids: Iterable[str]) -> tuple[Facts, ...]:
@@ -172,32 +172,25 @@ def _chunks(some: Sequence[T]) -> Iterator[Sequence[T]]:
 # -- schedules --------------------------------------------------------------------------------------
 
 
-async def _schedules(pipeline: Pipeline, keys: Keys) -> tuple[ScheduleFacts, ...]:
+async def _timetable(pipeline: Pipeline, keys: Keys) -> Look:
     """A schedule that is in no order of ids cannot be listed either: it counts as one that nobody looks at."""
-    kept, due, listed = await _timetable(pipeline, keys)
-    return tuple(
-        ScheduleFacts(id=id, due_at=due_at, index_at=due.get(id) if id in listed else None)
-        for id, due_at in kept.items()
-    )
-
-
-async def _stray_schedules(pipeline: Pipeline, keys: Keys) -> tuple[Stray, ...]:
-    kept, due, listed = await _timetable(pipeline, keys)
-    places = [("schedules:due", id) for id in due] + [("schedules:ids", id) for id in listed]
-    return tuple(Stray(kind="entry", place=place, id=id, partition=WIDE) for place, id in places if id not in kept)
-
-
-async def _timetable(
-    pipeline: Pipeline, keys: Keys
-) -> tuple[Mapping[str, int | None], Mapping[str, int], frozenset[str]]:
     blobs, due, listed = await asyncio.gather(
         pipeline.command("HGETALL", f"{keys.wide}schedules"),
         pipeline.command("ZRANGE", f"{keys.wide}schedules:due", 0, -1, "WITHSCORES"),
         pipeline.command("ZRANGE", f"{keys.wide}schedules:ids", 0, -1),
     )
-    schedules = timetable.page(blobs[1::2])
+    kept = {one.id: one.due_at for one in timetable.page(blobs[1::2])}
     moments = {id.decode(): int(float(at)) for id, at in stored.pairs(due)}
-    return {one.id: one.due_at for one in schedules}, moments, frozenset(id.decode() for id in listed)
+    ids = {id.decode() for id in listed}
+    places = [("schedules:due", id) for id in moments] + [("schedules:ids", id) for id in ids]
+    return Look(
+        schedules=tuple(
+            ScheduleFacts(id=id, due_at=due_at, index_at=moments.get(id) if id in ids else None)
+            for id, due_at in kept.items()
+        ),
+        strays=tuple(Stray(kind="entry", place=place, id=id, partition=WIDE) for place, id in places if id not in kept),
+        share=1.0,
+    )
 
 
 # -- replies ----------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@
 
 local function unended(r)
   local found = {}
-  for _, child in ipairs(call('HKEYS', key('c', r.id))) do
-    local _, _, phase = link_of(r, child)
+  local links = call('HGETALL', key('c', r.id))
+  for i = 1, #links, 2 do
+    local _, _, phase = parts_of(links[i + 1])
     if phase and not has_ended(phase) then
-      found[#found + 1] = child
+      found[#found + 1] = links[i]
     end
   end
   return found

@@ -2,9 +2,13 @@
 -- when it has ended: 0 from its start on, 1 from its end, 2 when an operator opened it again, 3 from that end, and so on.
 -- No order is promised of what tells of it, so that a phase is only ever followed by a later one.
 
-local function link_of(r, child)
-  local policy, run, phase = string.match(call('HGET', key('c', r.id), child) or '', '^(%a+) (%d+) (%d+)$')
+local function parts_of(link)
+  local policy, run, phase = string.match(link or '', '^(%a+) (%d+) (%d+)$')
   return policy, tonumber(run), tonumber(phase)
+end
+
+local function link_of(r, child)
+  return parts_of(call('HGET', key('c', r.id), child))
 end
 
 local function keep_link(r, child, policy, run, phase)
