@@ -165,3 +165,13 @@ async def fleet(
         one = Fleet(redis, rabbit, namespace, stack, app, lease_s)
         one.client = await one.add_client()
         yield one
+
+
+@asynccontextmanager
+async def crew(redis: str, rabbit: str, namespace: str, *, lease_s: float) -> AsyncIterator[Fleet]:
+    """A scheduler and two workers, whose servers are to be struck."""
+    async with fleet(redis, rabbit, namespace, lease_s=lease_s) as one:
+        await one.add_scheduler()
+        for _ in range(2):
+            await one.add_worker()
+        yield one

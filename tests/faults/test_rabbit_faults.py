@@ -17,21 +17,13 @@ from runner.broker.topology import Topology
 from runner.messages import Hint
 from tests.e2e import ledger
 from tests.faults.faults import GARBAGE
-from tests.faults.fleet import Fleet, again, fleet, until
+from tests.faults.fleet import Fleet, again, crew, until
 from tests.servers import QUEUE_ON_DISK_S, RabbitServer
 
 #: A publish that gets no answer is given up after a few seconds; far more is a promise that was broken.
 BOUNDED_S = 30.0
 UNKNOWN = 40
-
-
-@asynccontextmanager
-async def system(redis: str, rabbit: str, namespace: str) -> AsyncIterator[Fleet]:
-    async with fleet(redis, rabbit, namespace, lease_s=5.0) as one:
-        await one.add_scheduler()
-        for _ in range(2):
-            await one.add_worker()
-        yield one
+LEASE_S = 5.0
 
 
 @asynccontextmanager
@@ -68,7 +60,7 @@ def topology(one: Fleet) -> Topology:
 async def test_queues_that_are_emptied_or_deleted_are_filled_and_declared_again(
     redis_url: str, rabbit_url: str, namespace: str, book: Path
 ) -> None:
-    async with system(redis_url, rabbit_url, namespace) as one:
+    async with crew(redis_url, rabbit_url, namespace, lease_s=LEASE_S) as one:
         async with under_load(one, book, 1), channel(one) as admin:
             queue = await admin.get_queue(topology(one).queue("default"))
             for _ in range(10):
@@ -89,7 +81,7 @@ async def test_hints_that_are_doubled_late_or_forged_do_nothing(
 ) -> None:
     """Those of known executions, with every number there may be: before, while and after they run."""
     chance = random.Random(namespace)
-    async with system(redis_url, rabbit_url, namespace) as one:
+    async with crew(redis_url, rabbit_url, namespace, lease_s=LEASE_S) as one:
         early = [Hint(f"parcel-{number}", "parcel", 1, 1) for number in range(1, 11) for _ in range(3)]
         ids = [await one.start_parcel(number, delay=1.0) for number in range(1, 11)]
         await publish(one, early)
@@ -112,7 +104,7 @@ async def test_hints_that_are_doubled_late_or_forged_do_nothing(
 async def test_hints_of_unknown_executions_and_what_is_no_hint_are_kept_apart_and_counted(
     redis_url: str, rabbit_url: str, namespace: str, book: Path
 ) -> None:
-    async with system(redis_url, rabbit_url, namespace) as one:
+    async with crew(redis_url, rabbit_url, namespace, lease_s=LEASE_S) as one:
         async with under_load(one, book, 301):
             await publish(one, [Hint(f"nobody-{number}", "order", 1, number) for number in range(UNKNOWN)])
             await publish(one, GARBAGE)
@@ -147,7 +139,7 @@ async def test_a_rabbitmq_that_closes_connections_is_full_dies_or_forgets_everyt
     redis_url: str, own_rabbit: RabbitServer, namespace: str, book: Path
 ) -> None:
     """One after the other, for it takes long to start."""
-    async with system(redis_url, own_rabbit.url, namespace) as one:
+    async with crew(redis_url, own_rabbit.url, namespace, lease_s=LEASE_S) as one:
         async with under_load(one, book, 1):
             await asyncio.to_thread(own_rabbit.close_connections)
         async with under_load(one, book, 101):

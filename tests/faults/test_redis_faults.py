@@ -18,21 +18,13 @@ from runner.store.redis import RedisStore
 from tests.contract.redis_kit import fill
 from tests.e2e import ledger
 from tests.faults import program, small
-from tests.faults.fleet import Fleet, fleet, until
+from tests.faults.fleet import Fleet, crew, fleet, until
 from tests.faults.proxy import Proxy
 from tests.servers import RedisServer, start_redis
 
 #: Under load: so many orders, every tenth with a child.
 ORDERS = range(1, 31)
-
-
-@asynccontextmanager
-async def system(redis: RedisServer, rabbit: str, namespace: str, *, lease_s: float = 3.0) -> AsyncIterator[Fleet]:
-    async with fleet(redis.url, rabbit, namespace, lease_s=lease_s) as one:
-        await one.add_scheduler()
-        for _ in range(2):
-            await one.add_worker()
-        yield one
+LEASE_S = 3.0
 
 
 @asynccontextmanager
@@ -65,7 +57,7 @@ def count(book: Path, kind: str) -> int:
 async def test_a_killed_redis_has_all_that_was_acknowledged(
     own_redis: RedisServer, rabbit_url: str, namespace: str, book: Path
 ) -> None:
-    async with system(own_redis, rabbit_url, namespace) as one, under_load(one, book):
+    async with crew(own_redis.url, rabbit_url, namespace, lease_s=LEASE_S) as one, under_load(one, book):
         for calls in (20, 60):
             await called(book, calls)
             await asyncio.to_thread(own_redis.kill)
@@ -76,7 +68,7 @@ async def test_a_killed_redis_has_all_that_was_acknowledged(
 async def test_a_redis_that_stands_still_for_a_moment_delays(
     own_redis: RedisServer, rabbit_url: str, namespace: str, book: Path
 ) -> None:
-    async with system(own_redis, rabbit_url, namespace) as one, under_load(one, book):
+    async with crew(own_redis.url, rabbit_url, namespace, lease_s=LEASE_S) as one, under_load(one, book):
         await stand_still(own_redis, 2)
 
 
@@ -114,7 +106,7 @@ async def stand_still(redis: RedisServer, seconds: float) -> None:
 async def test_a_redis_that_is_a_replica_for_a_while_delays(
     own_redis: RedisServer, rabbit_url: str, namespace: str, book: Path
 ) -> None:
-    async with system(own_redis, rabbit_url, namespace) as one, under_load(one, book):
+    async with crew(own_redis.url, rabbit_url, namespace, lease_s=LEASE_S) as one, under_load(one, book):
         with Redis.from_url(own_redis.url) as admin:
             admin.replicaof("127.0.0.1", "1")
             await until(lambda: refused(admin, "READONLY") > 5, lambda: "writes to be refused")
@@ -130,10 +122,9 @@ async def test_a_redis_that_forgets_scripts_and_drops_connections_delays(
     own_redis: RedisServer, rabbit_url: str, namespace: str, book: Path
 ) -> None:
     async with (
-        system(own_redis, rabbit_url, namespace, lease_s=5.0) as one,
-        under_load(
-            one, book
-        ),  # what is under way ends when the faults do: on a slow machine nothing gets on between them
+        crew(own_redis.url, rabbit_url, namespace, lease_s=5.0) as one,
+        # Around the faults: what is under way ends when they do, for on a slow machine nothing gets on between them.
+        under_load(one, book),
         repeated(own_redis, 0.1, "SCRIPT", "FLUSH") as forgot,
         repeated(own_redis, 0.2, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") as dropped,
     ):
@@ -173,7 +164,7 @@ def hasty_redis(tmp_path: Path) -> Iterator[RedisServer]:
 async def test_a_process_that_dies_leaves_what_it_has_written_though_it_was_not_synced(
     hasty_redis: RedisServer, rabbit_url: str, namespace: str, book: Path
 ) -> None:
-    async with system(hasty_redis, rabbit_url, namespace) as one:
+    async with crew(hasty_redis.url, rabbit_url, namespace, lease_s=LEASE_S) as one:
         ids = [await one.start_parcel(number, delay=3600) for number in range(1, 21)]
         await written(hasty_redis)
         await asyncio.to_thread(hasty_redis.kill)
