@@ -10,6 +10,7 @@ from typing import Any
 from runner.broker import Broker
 from runner.courier import Courier
 from runner.errors import BrokerUnavailable, UnknownWorkflow
+from runner.fleet import workers_of
 from runner.handle import Handle
 from runner.log import Logger
 from runner.messages import Hint
@@ -19,8 +20,6 @@ from runner.transactions import Delivered, Operated, Started
 from runner.workflow import Workflow
 
 log = Logger("runner.client")
-
-_WORKERS_SEEN_MS = 60_000
 
 
 class Caller(Reader, ABC):
@@ -59,7 +58,7 @@ class Caller(Reader, ABC):
 
     async def _from_workers(self, name: str) -> Workflow[Any, Any]:
         """A workflow this process does not have: the highest version that a live worker knows."""
-        workers = await self.store.workers(_WORKERS_SEEN_MS)
+        workers = await workers_of(self.store)
         served = {one for worker in workers for one in worker.workflows}
         matching = [(version, queue) for known, version, queue in served if known == name]
         if not matching:

@@ -17,6 +17,7 @@ from runner.core.facts import Facts, Look
 from runner.core.wakefulness import Finding, check, check_schedule, check_stray
 from runner.courier import Courier
 from runner.errors import BrokerUnavailable
+from runner.fleet import workers_of
 from runner.hooks import Hooks
 from runner.kin import NOBODY, Kin, Lonely, parcels_of
 from runner.log import Logger
@@ -28,7 +29,6 @@ log = Logger("runner.fsck")
 
 #: A dead worker's lease may have been longer than any that is known: it is not absurd below twice this, in ms.
 LEAST_LEASE_MS = 60_000
-_WORKERS_SEEN_MS = 60_000
 _KINDS = frozenset({"start", "signal", "cancel", "ended", "reopened", "follow", "emit"})
 
 Progress = Callable[[float], None]
@@ -156,7 +156,7 @@ async def fsck(
 
 async def longest_lease_ms(store: Store) -> int:
     """Of the workers that are alive, and not less than is usual."""
-    return max([LEAST_LEASE_MS, *(one.lease_ms for one in await store.workers(_WORKERS_SEEN_MS))])
+    return max([LEAST_LEASE_MS, *(one.lease_ms for one in await workers_of(store))])
 
 
 async def follow_again(store: Store, facts: Facts, targets: Sequence[str]) -> list[Parcel]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from runner.broker import Broker
 from runner.courier import Courier
 from runner.errors import BrokerUnavailable
+from runner.fleet import living
 from runner.hooks import Hooks
 from runner.log import Logger
 from runner.records import Execution, Filter, Status
@@ -25,8 +26,6 @@ log = Logger("runner.recovery")
 LIMIT = 200
 #: A hint that was published again is not looked at for this long, in ms.
 BACKOFF_MS = 5_000
-#: A worker that was not heard of for so long is gone, in ms.
-_WORKERS_SEEN_MS = 60_000
 _PAGE = 200
 
 
@@ -55,7 +54,7 @@ class Recovery:
 
     async def act(self) -> tuple[int, int]:
         """Wake what is due, reaped or overdue. Returns how many hints the broker did not take, and parcels that stay."""
-        alive = await self._alive()
+        alive = await living(self.store)
         for partition in range(self.store.partitions):
             await self._due(partition)
             await self._reap(partition, alive)
@@ -106,11 +105,6 @@ class Recovery:
 
     def _took(self, wakes: Iterable[Wake]) -> None:
         self.woken |= {wake.id: wake for wake in wakes}
-
-    async def _alive(self) -> tuple[str, ...]:
-        now = await self.store.now()
-        workers = await self.store.workers(_WORKERS_SEEN_MS)
-        return tuple(one.id for one in workers if now - one.seen_at < one.lease_ms)
 
     async def _publish(self) -> int:
         hints = [(wake.queue, wake.hint) for wake in self.woken.values()]

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from runner.clock import boot_ms
 from runner.courier import Courier
+from runner.fleet import living, workers_of
 from runner.hooks import Hooks
 from runner.log import Logger
 from runner.scheduler.postbox import Postbox
@@ -24,8 +25,6 @@ LIMIT = 200
 DEPTH_PATIENCE_S = 2.0
 #: Who caused an outbox entry relays it at once; the scheduler takes what is older than this, in ms.
 OUTBOX_GRACE_MS = 2_000
-#: A worker that was not heard of for so long is forgotten, in ms.
-WORKER_SEEN_MS = 60_000
 
 
 class Duties:
@@ -89,7 +88,7 @@ class Duties:
 
     async def rush(self) -> None:
         """Offer passed-over executions again to the workers that are there now."""
-        workers = await self._store.workers(WORKER_SEEN_MS)
+        workers = await workers_of(self._store)
         known = {(name, version) for worker in workers for name, version, _ in worker.workflows}
         self._postbox.put(await self._store.rush(known, LIMIT))
 
@@ -100,9 +99,7 @@ class Duties:
         self.begin()
         if self._reap_from > boot_ms():
             return
-        now = await self._store.now()
-        # A worker says that it lives whenever it renews: one whose lease ran out, and that was heard of since, lives.
-        alive = [one.id for one in await self._store.workers(WORKER_SEEN_MS) if now - one.seen_at < one.lease_ms]
+        alive = await living(self._store)
         woken = await self._store.reap(partition, LIMIT, alive, self._crashes)
         for wake in woken.wakes:
             log.warning("lease.reaped", execution_id=wake.id, workflow=wake.workflow)

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from runner.apart import leave_behind
+
 T = TypeVar("T")
 
-_behind: set[asyncio.Task[Any]] = set()
+#: What was cancelled is waited for this long, in seconds.
+CLOSE_S = 5.0
 
 
 class Hung(Exception):
@@ -28,22 +31,9 @@ async def within(seconds: float, what: str, work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def leave_behind(task: asyncio.Task[Any]) -> None:
-    """Cancel it and wait for nothing; how it ends is of no interest any more."""
-    task.cancel()
-    _behind.add(task)  # the event loop holds it weakly
-    task.add_done_callback(_forget)
-
-
-async def ended(*tasks: asyncio.Task[Any], within_s: float) -> None:
+async def ended(*tasks: asyncio.Task[Any], within_s: float = CLOSE_S) -> None:
     """Cancel them; returns when they are over, or when it is time to leave them behind."""
     for task in tasks:
         leave_behind(task)
     if tasks:
         await asyncio.wait(tasks, timeout=within_s)
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    _behind.discard(task)
-    if not task.cancelled():
-        task.exception()  # looked at, or asyncio complains

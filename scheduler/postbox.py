@@ -19,8 +19,6 @@ ROOM = 10_000
 BATCH = 500
 #: A batch that was not confirmed after this long is left to its ready entries.
 PATIENCE_S = 30.0
-#: What was cancelled is waited for this long, in seconds.
-CLOSE_S = 5.0
 
 
 class Postbox:
@@ -45,7 +43,7 @@ class Postbox:
         self._waiting.clear()
         posting = list(self._posting.values())
         self._posting.clear()
-        await ended(*posting, within_s=CLOSE_S)
+        await ended(*posting)
 
     def _take(self, wake: Wake) -> bool:
         waiting = self._waiting.setdefault(wake.queue, {})

@@ -18,11 +18,11 @@ from runner.log import Logger
 from runner.scheduler.agenda import Agenda
 from runner.scheduler.duties import Duties
 from runner.scheduler.leader import Seat
-from runner.scheduler.patience import Hung, ended, within
+from runner.scheduler.patience import CLOSE_S, Hung, ended, within
 from runner.scheduler.postbox import Postbox
 from runner.scheduler.publisher import Publisher
 from runner.scheduler.schedules import Schedules
-from runner.scheduler.shift import CLOSE_S, Shift
+from runner.scheduler.shift import Shift
 from runner.scheduler.unwakeable import Unwakeable
 from runner.store import Store
 from runner.store.crashes import MAX_CRASHES, crash_limit
@@ -230,6 +230,6 @@ def _check(helpers: Iterable[asyncio.Task[None]]) -> None:
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    await ended(task, within_s=CLOSE_S)
+    await ended(task)
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         log.error("scheduler.helper_failed", helper=task.get_name(), error=repr(error))

@@ -16,6 +16,7 @@ from runner.courier import Courier, Post
 from runner.errors import InfrastructureError, StoreUnavailable
 from runner.failures import said
 from runner.firing import cancels_of, misstarted, start_of
+from runner.fleet import workers_of
 from runner.hooks import Hooks
 from runner.log import Logger
 from runner.records import Schedule
@@ -34,8 +35,6 @@ SAFETY_POLL_S = 1.0
 #: After a round that brought nothing about, because others were faster or the store is away, in seconds.
 REST_S = 0.1
 AWAY_S = 1.0
-#: Workers that were heard of this lately are asked for what they know, in ms.
-WORKERS_SEEN_MS = 60_000
 
 
 class Schedules:
@@ -153,7 +152,7 @@ class Schedules:
     async def _unserved(self, schedules: Iterable[Schedule]) -> dict[str, str]:
         """Those whose executions wait for a worker that knows their workflow, while none does: nobody else would say so."""
         started = tuple(schedules)
-        workers = await self._store.workers(WORKERS_SEEN_MS) if started else []
+        workers = await workers_of(self._store) if started else []
         known = {(name, version) for worker in workers for name, version, _ in worker.workflows}
         return {
             one.id: f"no live worker knows workflow {one.workflow!r} version {one.version}: its executions wait for one"

@@ -15,8 +15,6 @@ log = Logger("runner.scheduler")
 
 #: A duty that failed is left alone for this long, in ms: what makes it fail seldom goes away at once.
 REST_MS = 1_000
-#: What was cancelled is waited for this long, in seconds.
-CLOSE_S = 5.0
 
 
 class Shift:
@@ -45,7 +43,7 @@ class Shift:
 
     async def close(self) -> None:
         """Cancel what runs; returns when all of it is over, or hangs beyond any patience."""
-        await ended(*self._running.values(), within_s=CLOSE_S)
+        await ended(*self._running.values())
         # A task that was cancelled before its first step never came to take itself off.
         self._running.clear()
         self._since.clear()

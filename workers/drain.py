@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from runner.apart import leave_behind
 from runner.log import Logger
 
 log = Logger("runner.worker")
@@ -54,7 +54,6 @@ class Drain:
     def __init__(self, grace_s: float) -> None:
         self.hurried = asyncio.Event()
         self._budgets = budgets(grace_s)
-        self._behind: set[asyncio.Future[Any]] = set()  # what ignores that it was cancelled
 
     def hurry(self) -> None:
         """Do not wait for steps any more."""
@@ -79,9 +78,7 @@ class Drain:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for one in waits:
             if not one.done():
-                one.cancel()
-                self._behind.add(one)  # the event loop holds it weakly
-                one.add_done_callback(self._behind.discard)
+                leave_behind(one)
         return work.done() and not work.cancelled()
 
 

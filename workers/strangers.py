@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
+from runner.fleet import workers_of
 from runner.messages import Hint
 from runner.store import Store
 
@@ -13,8 +14,8 @@ from runner.store import Store
 AT_ONCE = 3
 #: Executions that are remembered, the latest.
 ROOM = 10_000
-#: What live workers know is asked again after this long, in ms; one that was not heard of for so long is gone.
-ASKED_MS, SEEN_MS = 1_000, 60_000
+#: What live workers know is asked again after this long, in ms.
+ASKED_MS = 1_000
 
 
 class Strangers:
@@ -46,7 +47,7 @@ class Strangers:
         if self._asked_at is None or boot_ms() - self._asked_at > ASKED_MS:
             self._asked_at = boot_ms()
             try:
-                workers = await self._store.workers(SEEN_MS)
+                workers = await workers_of(self._store)
             except StoreUnavailable:  # then what was known a moment ago is as good as anything
                 return self._served
             self._served = frozenset(one for worker in workers for one in worker.workflows)

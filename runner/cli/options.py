@@ -14,6 +14,7 @@ import click
 from runner import log
 from runner.cli.config import defaults_for
 from runner.cli.output import say
+from runner.store.crashes import MAX_CRASHES
 from runner.store.demands import ALLOW_EVICTION, DURABILITY, EVICTIONS
 from runner.store.vitals import DURABILITIES
 from runner.urls import masked
@@ -240,6 +241,17 @@ def _log_format(command: C) -> C:
         default="auto",
         show_default=True,
         help="auto: JSON unless stderr is a terminal.",
+    )(command)
+
+
+def max_crashes_option(command: C) -> C:
+    """``--max-crashes``, for the processes that count them."""
+    return option(
+        "--max-crashes",
+        type=click.IntRange(min=1),
+        default=MAX_CRASHES,
+        show_default=True,
+        help="Give an execution up that lost so many workers in a row (the same for workers and schedulers).",
     )(command)
 
 

@@ -16,9 +16,9 @@ from runner.cli.output import put_json, put_table, say
 from runner.cli.target import Target, connected, for_target
 from runner.cli.text import shortened
 from runner.errors import ConfigError
+from runner.fleet import workers_of
 from runner.store.vitals import Demands
 
-_WORKERS_SEEN_MS = 60_000
 _BODY_WIDTH = 60
 
 
@@ -49,7 +49,7 @@ def list_queues(*, target: Target, asked: tuple[str, ...] | None, as_json: bool)
 async def _queues(target: Target, asked: tuple[str, ...] | None) -> tuple[list[dict[str, Any]], int, int]:
     """With the numbers of dead letters and of orphans."""
     async with connected(_with_broker(target), publishing=True) as client:
-        served = [queue for worker in await client.store.workers(_WORKERS_SEEN_MS) for queue in worker.queues]
+        served = [queue for worker in await workers_of(client.store) for queue in worker.queues]
         own = {workflow.queue for workflow in client.app.workflows()}
         ready = await client.store.backlog()
         vitals = await client.broker.vitals(asked or sorted({*own, *served, *ready}))

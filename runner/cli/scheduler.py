@@ -11,13 +11,12 @@ import click
 from runner.broker import Broker
 from runner.broker.factory import open_broker
 from runner.cli.backends import server_url
-from runner.cli.options import Command, option, process_options, target_options
+from runner.cli.options import Command, max_crashes_option, option, process_options, target_options
 from runner.cli.probes import Probes, health_options, probes, scheduler_check
 from runner.cli.stopping import Stopping
 from runner.cli.target import namespace_of
 from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store import Store
-from runner.store.crashes import MAX_CRASHES
 from runner.store.demands import demands_of
 from runner.store.factory import open_store
 
@@ -34,13 +33,7 @@ _GRACE_S = 5.0
     show_default=True,
     help="The --lease of the workers, in seconds.",
 )
-@option(
-    "--max-crashes",
-    type=click.IntRange(min=1),
-    default=MAX_CRASHES,
-    show_default=True,
-    help="Give an execution up that lost so many workers in a row (the same for workers and schedulers).",
-)
+@max_crashes_option
 @health_options
 @process_options
 def scheduler(

@@ -23,6 +23,7 @@ from runner.cli.options import (
     app_options,
     arguments_of,
     backend_options,
+    max_crashes_option,
     names,
     option,
     process_options,
@@ -33,7 +34,6 @@ from runner.errors import ConfigError
 from runner.loading import load_app
 from runner.log import Logger
 from runner.store import Store
-from runner.store.crashes import MAX_CRASHES
 from runner.store.demands import demands_of
 from runner.store.factory import open_store
 from runner.workers import Worker, WorkerOptions
@@ -83,13 +83,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Seconds for leaving in good order when asked to stop.",
 )
-@option(
-    "--max-crashes",
-    type=click.IntRange(min=1),
-    default=MAX_CRASHES,
-    show_default=True,
-    help="Give an execution up that lost so many workers in a row (the same for workers and schedulers).",
-)
+@max_crashes_option
 @option(
     "--stall",
     type=_POSITIVE,

@@ -10,11 +10,10 @@ import click
 from runner.cli.options import Command, json_option
 from runner.cli.output import moment, put_json, put_table
 from runner.cli.target import Target, connected, for_target
+from runner.fleet import workers_of
 from runner.load import turns_per_minute
 from runner.records import WorkerInfo
 
-#: A worker says that it is alive every few seconds, more slowly with a long --lease.
-_SEEN_MS = 60_000
 _HEADINGS = ("id", "build", "queues", "slots", "busy", "turns/min", "seen", "workflows")
 
 
@@ -41,7 +40,7 @@ def list_workers(
 
 async def _workers(target: Target) -> list[WorkerInfo]:
     async with connected(target, publishing=False) as client:
-        return await client.store.workers(_SEEN_MS)
+        return await workers_of(client.store)
 
 
 def _document(worker: WorkerInfo) -> dict[str, object]:

@@ -9,10 +9,8 @@ from runner.broker import Broker
 from runner.doctor.facts import Alarms, BrokerFacts, StoreFacts
 from runner.doctor.management import alarms_at
 from runner.errors import BrokerUnavailable, RunnerError, StoreUnavailable
+from runner.fleet import workers_of
 from runner.store import Store
-
-#: A worker says that it is alive every few seconds, more slowly with a long lease.
-_SEEN_MS = 60_000
 
 
 async def gather(
@@ -34,7 +32,7 @@ async def _ask_store(store: Store) -> StoreFacts | str:
             store.vitals(), store.losses(), store.backlog(), store.leader()
         )
         # Asking for these forgets the old ones, and a replica takes no writes.
-        workers = [] if vitals.facts.get("role") == "slave" else await store.workers(_SEEN_MS)
+        workers = [] if vitals.facts.get("role") == "slave" else await workers_of(store)
     except StoreUnavailable as error:
         return str(error)
     return StoreFacts(

@@ -11,6 +11,7 @@ from runner.app import App
 from runner.broker import Broker
 from runner.clock import boot_ms
 from runner.errors import InfrastructureError
+from runner.fleet import workers_of
 from runner.records import Execution, History, Leadership, WorkerInfo
 from runner.store import Store
 from runner.why.codes import ReasonCode
@@ -20,8 +21,6 @@ from runner.why.reason import Why
 
 T = TypeVar("T")
 
-#: A worker that was not heard of for so long is gone, in ms.
-WORKERS_SEEN_MS = 60_000
 #: So many of the executions that are waited for are read, and of so many that have not ended it is asked why.
 MAX_OTHERS, MAX_WHYS = 20, 3
 #: A broker that has not answered after this long is told of as away, in seconds.
@@ -43,7 +42,7 @@ class Asking:
     async def why(self, execution_id: str) -> Why | None:
         """None for no such execution. Raises StoreUnavailable."""
         workers: tuple[list[WorkerInfo], Leadership | None] = await asyncio.gather(
-            self._optional("workers", self._store.workers(WORKERS_SEEN_MS), []),
+            self._optional("workers", workers_of(self._store), []),
             self._optional("leader", self._store.leader(), None),
         )
         fleet = Fleet(workers=tuple(workers[0]), leader=workers[1])

@@ -15,6 +15,7 @@ import aio_pika
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
+from runner.apart import keep, leave_behind
 from runner.broker.rabbitmq.address import Address
 from runner.errors import BrokerUnavailable, RunnerError
 from runner.tls import Tls
@@ -28,8 +29,6 @@ ANSWER_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 5.0
 
 T = TypeVar("T")
-
-_loose: set[asyncio.Task[Any]] = set()
 
 
 class Link:
@@ -113,19 +112,12 @@ async def bounded(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({call}, timeout=seconds)
     finally:
         if not call.done():
-            call.cancel()
-            keep(call)
+            leave_behind(call)
     if not call.done():
         raise TimeoutError(f"no answer within {seconds:g} s")
     if call.cancelled():
         raise ConnectionError("the connection closed meanwhile")
     return call.result()
-
-
-def keep(task: asyncio.Task[Any]) -> None:
-    """Hold a task until it is done (the event loop holds it weakly) and take note of how it ended."""
-    _loose.add(task)
-    task.add_done_callback(_let_go)
 
 
 @contextmanager
@@ -176,9 +168,3 @@ async def _farewell(connection: aio_pika.abc.AbstractConnection) -> None:
 
 async def _closing(connection: aio_pika.abc.AbstractConnection) -> None:
     await connection.close()
-
-
-def _let_go(task: asyncio.Task[Any]) -> None:
-    _loose.discard(task)
-    if not task.cancelled():
-        task.exception()  # looked at, or asyncio complains when the task is collected

@@ -10,9 +10,10 @@ from functools import partial
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 
+from runner.apart import keep
 from runner.broker.rabbitmq.declare import declare
 from runner.broker.rabbitmq.intake import Intake, Places, Start
-from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, dial, in_words, keep, translated
+from runner.broker.rabbitmq.link import ANSWER_TIMEOUT, Link, bounded, dial, in_words, translated
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.errors import BrokerUnavailable
 

@@ -14,7 +14,6 @@ from runner.store import partition_of
 from runner.store.inspection import Followed
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
-from runner.transactions import Outgoing, Parcel
 
 _PAGE = 100
 #: Tables whose rows belong to an execution.
@@ -130,22 +129,6 @@ def followed(s: Session, target: str, waiter: str, run: int) -> Followed | None:
         "SELECT 1 FROM follower WHERE x = ? AND waiter = ? AND run = ?", (row.x, waiter, run)
     ).fetchone()
     return Followed(status=row.status, workflow=row.workflow, followed=found is not None)
-
-
-def outbox_page(s: Session, partition: int, after: str, limit: int) -> list[Parcel]:
-    found = s.db.execute(
-        "SELECT place, target, request, kind, name, payload, run FROM outbox"
-        " WHERE ns = ? AND p = ? AND place > ? ORDER BY place LIMIT ?",
-        (s.ns, partition, int(after or 0), limit),
-    )
-    return [
-        Parcel(
-            place=str(place),
-            outgoing=Outgoing(target=target, request=request, kind=kind, name=name, payload=payload, run=run),
-            partition=partition,
-        )
-        for place, target, request, kind, name, payload, run in found
-    ]
 
 
 def _is_there(s: Session, x: int) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from runner.core.facts import Facts, Look, Stray
 from runner.store.inspection import Followed, Mended, Repair
-from runner.store.sqlite import checking, mending
+from runner.store.sqlite import checking, mending, outbox
 from runner.store.sqlite.session import Session
 from runner.transactions import Parcel
 
@@ -47,7 +47,7 @@ class SqliteInspection(ABC):
         return await self._do(partial(checking.followed, target=target, waiter=waiter, run=run))
 
     async def outbox(self, partition: int, after: str, limit: int) -> list[Parcel]:
-        return await self._do(partial(checking.outbox_page, partition=partition, after=after, limit=limit))
+        return await self._do(partial(outbox.page, partition=partition, after=after, limit=limit))
 
     async def mend(self, id: str, repair: Repair) -> Mended:
         return await self._do(partial(mending.mend, id=id, asked=repair, partitions=self.partitions))

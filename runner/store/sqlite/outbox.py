@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from runner.store.sqlite.session import Session
 from runner.transactions import Outgoing, Parcel
@@ -27,6 +28,20 @@ def relay(s: Session, partition: int, limit: int, older_than_ms: int) -> list[Pa
         " WHERE ns = ? AND p = ? AND at <= ? ORDER BY place LIMIT ?",
         (s.ns, partition, s.now - older_than_ms, limit),
     )
+    return _parcels(found, partition)
+
+
+def page(s: Session, partition: int, after: str, limit: int) -> list[Parcel]:
+    """The outbox behind a place."""
+    found = s.db.execute(
+        "SELECT place, target, request, kind, name, payload, run FROM outbox"
+        " WHERE ns = ? AND p = ? AND place > ? ORDER BY place LIMIT ?",
+        (s.ns, partition, int(after or 0), limit),
+    )
+    return _parcels(found, partition)
+
+
+def _parcels(found: Iterable[Any], partition: int) -> list[Parcel]:
     return [
         Parcel(
             place=str(place),
