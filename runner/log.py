@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import Callable, Generator, MutableMapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from typing import Any
-
-import structlog
 
 _muted: ContextVar[bool] = ContextVar("runner_log_muted", default=False)
 
@@ -54,10 +52,22 @@ class Logger:
         self._say("error", event, {"exc_info": True, **fields})
 
     def _say(self, method: str, event: str, fields: dict[str, Any]) -> None:
-        if _muted.get():
-            return
-        logger = structlog.get_logger(self._name) if structlog.is_configured() else _plain(self._level)
-        getattr(logger, method)(event, **{**self._fields, **fields})
+        if not (_muted.get() or self._is_dropped(method)):
+            getattr(self._bound(), method)(event, **{**self._fields, **fields})
+
+    def _is_dropped(self, method: str) -> bool:
+        """Known without structlog: what is not loaded, nobody has configured."""
+        waiting = FirstLine.waiting()
+        least = self._level if waiting is None else waiting.level
+        return "structlog" not in sys.modules and logging.getLevelNamesMapping()[method.upper()] < least
+
+    def _bound(self) -> Any:
+        from runner import loglines  # noqa: PLC0415 - most programs that import Runner never log a line
+
+        waiting = FirstLine.waiting()
+        if waiting is not None:
+            loglines.through_logging(waiting.level)
+        return loglines.bound(self._name, self._level)
 
 
 class WorkflowLog(Logger):
@@ -72,48 +82,42 @@ class WorkflowLog(Logger):
             super()._say(method, event, fields)
 
 
-def _plain(level: int) -> Any:
-    return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
+class FirstLine(logging.Formatter):
+    """Loads what makes lines when there is one to be made."""
+
+    def __init__(self, level: int, *, as_json: bool) -> None:
+        super().__init__()
+        self.level = level
+        self._as_json = as_json
+
+    @classmethod
+    def waiting(cls) -> FirstLine | None:
+        """The root's, where `configure` has put it."""
+        formatters = (handler.formatter for handler in logging.getLogger().handlers)
+        return next((one for one in formatters if isinstance(one, cls)), None)
+
+    @cached_property
+    def _made(self) -> logging.Formatter:
+        from runner import loglines  # noqa: PLC0415 - see `Logger`
+
+        return loglines.formatter(as_json=self._as_json)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._made.format(record)
 
 
-def configure(level: str = "info", *, json: bool | None = None) -> None:
+def configure(level: str = "info", *, json: bool | None = None, alone: bool = False) -> None:
     """Set up logging for a Runner process: to stderr, JSON unless it is a terminal.
+
+    ``alone``: nobody else's code runs here that might log with structlog, so that it is loaded when there is a line to write.
 
     The libraries underneath log through the same stream, from warnings up: aiormq prints whole
     frames below that.
     """
     as_json = not sys.stderr.isatty() if json is None else json
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # Plain text, no local variables: a traceback with locals prints passwords.
-        structlog.processors.format_exc_info,
-    ]
-    rendering: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [_escape, _plain_console()]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
-        )
-    )
+    handler.setFormatter(FirstLine(number, as_json=as_json) if alone else _ready(number, as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
@@ -123,26 +127,8 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
-def _plain_console() -> Any:
-    """Lines for people. The traceback comes as text already: a formatter of exceptions would print local variables."""
-    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+def _ready(level: int, *, as_json: bool) -> logging.Formatter:
+    from runner import loglines  # noqa: PLC0415 - see `Logger`
 
-
-def _escape(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Control characters in data could forge log lines or drive a terminal: show them escaped. (JSON escapes by itself.)"""
-    return {
-        _printable(key): _indented(value) if key == "exception" else _printable(value) for key, value in event.items()
-    }
-
-
-def _indented(traceback: Any) -> Any:
-    """A traceback has lines, and what was raised may have some of its own: none of them begins as an event does."""
-    if not isinstance(traceback, str):
-        return traceback
-    return "\n".join(f"  {_printable(line)}" for line in re.split(r"[\n\r\x0b\x0c\x85\u2028\u2029]", traceback))
-
-
-def _printable(value: Any) -> Any:
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+    loglines.through_logging(level)
+    return loglines.formatter(as_json=as_json)

@@ -42,8 +42,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         ctx.meta[_GIVEN] = dict(ctx.params)
         # Commands without these options talk in plain words themselves: their logs are for what goes wrong.
+        # The modules of an application may log with structlog, which has to be set up before they do.
+        alone = "log_level" not in ctx.params and not ctx.params.get("app")
         level = ctx.params.pop("log_level", "warning")
-        log.configure(level, json=_LOG_FORMATS[ctx.params.pop("log_format", "auto")])
+        log.configure(level, json=_LOG_FORMATS[ctx.params.pop("log_format", "auto")], alone=alone)
         return super().invoke(ctx)
 
 
