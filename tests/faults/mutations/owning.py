@@ -1,0 +1,123 @@
+"""A start is kept and executed (P1), its steps are recorded once (P2), and by one owner (P3)."""
+
+from __future__ import annotations
+
+from tests.faults.mutations.mutation import ABANDONED, CALLS, HAPPENS_ONCE, LUA, REDIS, WORKER, Mutation
+
+OWNING = (
+    # -- P1: a start is never lost ----------------------------------------------------------------
+    Mutation(
+        name="ready entry at start",
+        promise="P1",
+        mechanism="a start writes the ready entry in the same script as the record",
+        file=f"{LUA}/start.lua",
+        before="  make_ready(r)\nend\napply_tombstone()",
+        after="end\napply_tombstone()",
+        tests=(ABANDONED,),
+        points=("start:after:1:kill",),
+    ),
+    Mutation(
+        name="overdue sweep",
+        promise="P1",
+        mechanism="the scheduler publishes hints of ready entries that nobody claimed",
+        file="scheduler/duties.py",
+        before="        self._postbox.put(again)\n",
+        after="",
+        tests=(ABANDONED,),
+        points=("publish_many:before:1:kill",),
+    ),
+    Mutation(
+        name="repeated start",
+        promise="P1",
+        mechanism="a start recognises its own repetition by its request",
+        file=f"{LUA}/parts/starting.lua",
+        before="r.request == request and 1 or 0",
+        after="0",
+        tests=(f"{HAPPENS_ONCE}[start]",),
+    ),
+    # -- P2: recorded steps do not run again ------------------------------------------------------
+    Mutation(
+        name="commit before effect",
+        promise="P2",
+        mechanism="what the code has seen is committed before the next step is called",
+        file="workers/turn.py",
+        before="if end is not None or self._owes():",
+        after="if end is not None:",
+        tests=(WORKER,),
+        points=("record:before:1:kill",),
+    ),
+    Mutation(
+        name="journal never changes",
+        promise="P2",
+        mechanism="a commit that contradicts what is recorded is refused",
+        file=f"{LUA}/commit.lua",
+        before="  elseif kept ~= content then\n",
+        after="  elseif false then\n",
+        tests=(f"{CALLS}::test_a_recorded_result_is_never_replaced",),
+    ),
+    # -- P3: one owner ----------------------------------------------------------------------------
+    Mutation(
+        name="fence",
+        promise="P3",
+        mechanism="each write of a turn carries its lease's nonce, which is compared",
+        file=f"{LUA}/commit.lua",
+        before="if r.nonce ~= nonce or count ~= r.count + 1 or",
+        after="if count ~= r.count + 1 or",
+        tests=(f"{CALLS}::test_a_lease_that_is_over_cannot_write",),
+    ),
+    Mutation(
+        name="a store that went back",
+        promise="P3",
+        mechanism="a commit that leaves out one before it is refused: what that one recorded is gone",
+        file=f"{LUA}/commit.lua",
+        before="count ~= r.count + 1 or",
+        after="count <= r.count or",
+        tests=("tests/contract/test_store_losses.py::test_a_commit_behind_a_gap_is_lost",),
+    ),
+    Mutation(
+        name="local deadline",
+        promise="P3",
+        mechanism="no user code is called once our own clock says that the lease may be over",
+        file="workers/leases.py",
+        before="return not self.lost and boot_ms() < self._trusted_until",
+        after="return not self.lost",
+        tests=(WORKER,),
+        points=("record:after:1:stop",),
+    ),
+    Mutation(
+        name="lease renewal",
+        promise="P3",
+        mechanism="a worker renews what it holds every third of a lease",
+        file=f"{LUA}/renew.lua",
+        before="    call('ZADD', LEASES, now + ARGV[1], id)\n",
+        after="",
+        tests=(f"{CALLS}::test_a_step_that_takes_longer_than_a_lease_is_called_once",),
+    ),
+    Mutation(
+        name="repeated claim",
+        promise="P3",
+        mechanism="a claim recognises its own repetition by its nonce",
+        file=f"{LUA}/claim.lua",
+        before="if r.nonce == nonce then",
+        after="if false then",
+        tests=(f"{HAPPENS_ONCE}[claim]",),
+    ),
+    Mutation(
+        name="repeated commit",
+        promise="P3",
+        mechanism="a commit, and the end it brings, recognises its own repetition before it looks at the lease",
+        file=f"{LUA}/commit.lua",
+        before="if r.answer and string.sub(r.answer, 1, #MARK) == MARK then",
+        after="if false then",
+        tests=tuple(f"{HAPPENS_ONCE}[commit{what}]" for what in ("", ".suspend", ".complete", ".continue")),
+    ),
+    Mutation(
+        name="reaping waits after an outage",
+        promise="P3",
+        mechanism="after the store was away, owners renew before leases that ran out meanwhile are taken away",
+        file="scheduler/duties.py",
+        before="        if self._store.interruptions != self._interruptions:\n",
+        after="        if False:\n",
+        tests=(f"{REDIS}::test_a_redis_that_stands_still_for_longer_than_leases_last_costs_none",),
+    ),
+)
