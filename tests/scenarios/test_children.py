@@ -259,7 +259,7 @@ async def test_a_failing_childs_notice_and_a_cancel_of_the_parent_in_any_order(a
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_a_thousand_parents_cancelled_at_once_leave_no_child_running(app: App, run: Run):
+async def test_hundreds_of_parents_cancelled_at_once_leave_no_child_running(app: App, run: Run):
     """Whether the cancel comes before the child's start, overtakes it, or finds it at work."""
     finished: list[str] = []
 
@@ -274,7 +274,7 @@ async def test_a_thousand_parents_cancelled_at_once_leave_no_child_running(app: 
 
     async with run(app, concurrency=100) as fleet:
         for batch in range(5):
-            handles = await fleet.client.start_many(flow, [None] * 200)
+            handles = await fleet.client.start_many(flow, [None] * 100)
             if batch:
                 await asyncio.sleep(0.03 * batch)
             await asyncio.gather(*(answered(handle.cancel) for handle in handles))

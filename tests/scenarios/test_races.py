@@ -20,7 +20,7 @@ from tests.scenarios.kit import answered, nothing_left, outcome_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 go = Signal[str]("go")
 #: With Redis there are more processes and clocks to race with.
-TIMES = {"sqlite": 300, "redis": 1_000}
+TIMES = {"sqlite": 200, "redis": 1_000}
 BATCH = 100
 
 
