@@ -10,7 +10,7 @@ By the stores, with the change itself:
 | ``cancel`` | ``reason`` |
 | ``operator`` | ``action``, ``actor`` |
 | ``repaired`` | ``done`` (what a check has set right, in words) |
-| ``rewound`` | ``seq``, ``hint``: the store went back in time; a hint knew of a later wake-up than the record did |
+| ``rewound`` | ``seq``, ``hint``: a hint knew of a later wake-up than the record did: the store went back in time, or it was forged |
 
 By an operator's client, beside it: ``operated`` with ``actor``, ``verb`` (skip_step, edit_step, force_fail or fork), and the
 ``step``, the ``reason``, or the id of the ``fork``.

@@ -87,7 +87,7 @@ class OperatorActed(ExecutionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewound(ExecutionEvent):
-    """The store went back in time: its record stood at wake-up ``seq``, a hint knew of ``hint``."""
+    """Its record stood at wake-up ``seq``, a hint knew of ``hint``: the store went back in time, or the hint was forged."""
 
     seq: int = 0
     hint: int = 0

@@ -80,7 +80,7 @@ def _losses(losses: Losses) -> Check:
     if not losses.rewound and not losses.orphaned:
         return ok("namespace.losses", "no hint has told of a lost write")
     text = (
-        f"acknowledged writes were lost, last found at {_moment(losses.last_at)}: "
+        f"acknowledged writes were lost, or hints forged; last found at {_moment(losses.last_at)}: "
         f"{losses.rewound:,} executions went back in time{_examples(losses.rewound_ids)}, "
         f"{losses.orphaned:,} are unknown{_examples(losses.orphaned_ids)}"
     )

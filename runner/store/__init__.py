@@ -144,7 +144,8 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
 
         ``hinted`` is the seq of the hint that led here: a record behind it has lost acknowledged writes. That is
         counted (``losses``), audited (``rewound``: seq, hint), and the record's seq raised to it, whatever the answer;
-        an execution that is UNKNOWN is counted too. A repeat with the same nonce answers afresh while that lease lives.
+        not by a hint that is more than LEAP ahead, which is forged. An execution that is UNKNOWN is counted too. A repeat
+        with the same nonce answers afresh while that lease lives.
         Refused: UNKNOWN, TERMINAL (also for a hint of what was purged within the last hour), OWNED (a lease that was
         not yet reaped counts, also when it has run out), IDLE (not ready, or the nonce of a lease that is over). An
         execution whose deadline has passed ends as timed out here and is refused as TERMINAL. Otherwise: off ``ready`` and ``timers``, into ``leases``; running, or still

@@ -19,6 +19,9 @@ def declared_of(word: str) -> Durability | None:
             return None
 
 
+#: By so many wake-ups a store may have gone back at most. A hint that is further ahead tells of no loss: it was forged, and
+#: a record that followed it would soon come to numbers that cannot be counted.
+LEAP = 1_000_000
 #: Ids kept as examples of losses, of each kind in each partition; an orphan among them is not counted again.
 KEPT_LOSSES = 1_000
 #: Ids shown of each kind.
@@ -74,7 +77,8 @@ class Losses:
     """Traces of acknowledged writes that are gone, as hints have told them.
 
     ``rewound``: hints that knew of a later wake-up than the record did; each is counted once. ``orphaned``: executions
-    that the store does not know at all. The examples are the latest.
+    that the store does not know at all. Whoever may publish into the work exchange can forge either. The examples are the
+    latest.
     """
 
     rewound: int = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import ConfigError
+from runner.messages import Hint
 from runner.records import History, Status
 from runner.store import Store
-from runner.store.vitals import GONE_MS, Losses
+from runner.store.vitals import GONE_MS, LEAP, Losses
 from runner.transactions import Complete, Refusal, Suspend
 from tests.contract.conftest import Backend
 from tests.contract.kit import (
@@ -68,6 +69,21 @@ async def test_a_record_that_cannot_be_claimed_is_counted_all_the_same(store: St
         await hinted(store, seq, id)
     assert (await store.losses()).rewound == 3
     assert (await signal(store)).wake is not None, "it goes on when it hears again what was lost"
+
+
+async def test_a_forged_hint_that_is_ahead_does_no_harm(store: Store) -> None:
+    """As far as a loss could have taken the store it is believed; the next wake-up is a hint all the same."""
+    await start(store, a_start())
+    for seq, counted in ((2**53 - 1, 0), (2 + LEAP + 1, 0), (3 + LEAP, 1)):
+        mine = nonce()
+        claimed = await hinted(store, seq, mine=mine)
+        assert isinstance(claimed, History)
+        assert [row.kind for row in claimed.rows] == ["rewound", "status"][1 - counted :]
+        assert (await store.losses()).rewound == counted
+        wake = await store.release("e-1", mine)
+        assert wake is not None
+        assert Hint.decode(wake.hint.encode()) == wake.hint
+    assert (await record(store)).seq == 3 + LEAP + 1
 
 
 @pytest.mark.parametrize("seq", [0, 1])

@@ -11,6 +11,10 @@ The ledger's lines:
 | ``effect`` | ``execution``, ``step``, ``token`` (of this call) |
 | ``stopped``, ``continued`` | ``victim``: a process was stopped, and goes on |
 | ``died`` | ``victim``, ``code``: a process ended that nobody had killed |
+| ``unexplained`` | ``execution``, ``said``: asked why it does not go on, nobody knew |
+| ``unsound`` | ``subject``, ``code``, ``said``: a check of the store found this, twice |
+| ``unwakeable`` | ``execution``, ``code``, ``said``: nothing would wake it, by the look of a leader |
+| ``losses`` | ``rewound``, ``orphaned``: so many losses the hints have told of; ``forged``: so many of each were made up |
 
 When a result was recorded is not asked of anybody's clock: a step is called when all before it is recorded, so the first
 call of a later step, or the end of the execution, says that it was.
@@ -44,9 +48,14 @@ EARLY = "early"  # a timer fired before its time
 REFUSED = "refused"  # a producer was refused for no reason
 DIED = "died"  # a process ended by itself
 LEFT_OVER = "left_over"  # the store keeps something that nothing needs any more
+UNEXPLAINED = "unexplained"  # `runner why` could not say what it waits for
+UNSOUND = "unsound"  # `runner fsck` found something
+UNWAKEABLE = "unwakeable"  # the leader's metric is not 0
+FALSE_ALARM = "false_alarm"  # more losses were told of than hints were forged, of a store that loses nothing
 KINDS = (
     *(LOST, STUCK, FAILED, DOUBLED, AFTER_END, CHANGED, TWICE, WRONG),
     *(SIGNAL_LOST, SIGNAL_DOUBLED, SIGNAL_ORDER, EARLY, REFUSED, DIED, LEFT_OVER),
+    *(UNEXPLAINED, UNSOUND, UNWAKEABLE, FALSE_ALARM),
 )
 
 
@@ -89,6 +98,7 @@ def check(lines: Sequence[Line], finals: Iterable[Final], left: Mapping[str, int
         *_calls(by_kind, known),
         *_results(by_kind, known),
         *_processes(by_kind),
+        *_tools(by_kind),
         *(Finding(LEFT_OVER, "", f"{count} {what}") for what, count in (left or {}).items() if count),
     ]
 
@@ -274,6 +284,24 @@ def _results(lines: Mapping[str, list[Line]], finals: Mapping[str, Final]) -> It
 def _processes(lines: Mapping[str, list[Line]]) -> Iterator[Finding]:
     for line in lines["died"]:
         yield Finding(DIED, "", f"process {line['victim']} ({line.get('role', '?')}) ended with {line['code']}")
+
+
+# -- what the tools said --------------------------------------------------------------------------
+
+
+def _tools(lines: Mapping[str, list[Line]]) -> Iterator[Finding]:
+    for line in lines["unexplained"]:
+        yield Finding(UNEXPLAINED, line["execution"], line["said"])
+    for line in lines["unsound"]:
+        yield Finding(UNSOUND, line["subject"], f"{line['code']}: {line['said']}")
+    for line in lines["unwakeable"]:
+        yield Finding(UNWAKEABLE, line["execution"], f"{line['code']}: {line['said']}")
+    for line in lines["losses"]:
+        for what, count in line["forged"].items():
+            if line[what] > count:
+                yield Finding(
+                    FALSE_ALARM, "", f"{line[what]} executions are told of as {what}, {count} hints were forged"
+                )
 
 
 def tell(lines: Iterable[Line], finding: Finding, say: Callable[[str], object]) -> None:

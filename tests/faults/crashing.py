@@ -3,8 +3,8 @@
 RUNNER_TEST_CRASH=record:after:2:kill python -m tests.faults.crashing worker --app tests.faults.program:app
 RUNNER_TEST_CRASH=start:before:1:kill python -m tests.faults.crashing produce order 7
 
-The methods are wrapped in the launched process alone: there are no hooks for this in what is tested. With
-RUNNER_TEST_CLOCK_S its time of day is wrong by so many seconds.
+The methods are wrapped in the launched process alone: there are no hooks for this in what is tested. Its clock may be
+wrong beside that: see ``clocks``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from runner.transactions import Commit, Complete, Suspend
 from runner.workers import Worker
 from runner.workers.steps import StepRunner
 from tests.e2e import ledger
+from tests.faults.clocks import shift_as_told
 
 #: What a process ends with that leaves by itself.
 LEFT = 70
@@ -129,18 +130,8 @@ ENDS: Mapping[str, Callable[[], None]] = {
 }
 
 
-def shift(seconds: float) -> None:
-    """From here on, the time of day is wrong by so much in this process."""
-    now, now_ns, local, utc = time.time, time.time_ns, time.localtime, time.gmtime
-    time.time = lambda: now() + seconds
-    time.time_ns = lambda: now_ns() + round(seconds * 1e9)
-    time.localtime = lambda at=None: local(time.time() if at is None else at)
-    time.gmtime = lambda at=None: utc(time.time() if at is None else at)
-
-
 def main(arguments: list[str]) -> None:
-    if wrong := os.environ.get("RUNNER_TEST_CLOCK_S"):
-        shift(float(wrong))
+    shift_as_told()
     if point := os.environ.get("RUNNER_TEST_CRASH"):
         Point.parse(point).arm()
     if arguments[0] == "produce":

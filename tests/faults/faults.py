@@ -6,40 +6,28 @@ A strike's ``place`` chooses the victim, its ``size`` how long it lasts or how m
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractChannel
 from redis import Redis
 
-from runner.broker.topology import Topology
-from runner.messages import Hint
 from tests.faults import program
-from tests.faults.plan import Strike
+from tests.faults.hints import channel, duplicates, forged, garbage, held, topology
+from tests.faults.plan import STALL_S, Strike, between
 from tests.faults.proxy import Proxy, Way
 from tests.faults.rig import ROLES, SERVERS, Member, Rig
-from tests.servers import QUEUE_ON_DISK_S
+from tests.servers import HOST, QUEUE_ON_DISK_S
 
 Fault = Callable[[Rig, Strike], Awaitable[None]]
 
-#: How long what stalls does so, in seconds: from nothing anybody notices to more than a lease.
-STALL_S = (0.2, 4.0)
 #: A process is stopped for this part of a lease at least, and at most.
 STOP_LEASES = (0.3, 2.0)
 #: Steps after which the turn goes on, and how long a worker that is to be killed may take to call one, in seconds.
 TURN_GOES_ON, AT_WORK_S = ("reserve", "ship"), 3.0
 LATENCY_S = (0.005, 0.1)
-HINTS = (5, 40)
-GARBAGE = (b"", b"\xc1", b"\x00" * 2_000, b'{"json": true}', b"\x95\x01\xa1x", b"\x92\xff\xa0")
-
-
-def between(bounds: tuple[float, float], size: float) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * size
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -110,12 +98,21 @@ async def redis_stall(rig: Rig, strike: Strike) -> None:
 
 
 async def redis_ask(rig: Rig, strike: Strike, *, command: str) -> None:
-    def ask() -> None:
-        with Redis.from_url(rig.redis.url) as admin:
-            admin.execute_command(*command.split())  # type: ignore[no-untyped-call]
-
     async with rig.alone("redis"):
-        await asyncio.to_thread(ask)
+        await asyncio.to_thread(ask_redis, rig, command)
+
+
+async def redis_while(rig: Rig, strike: Strike, *, command: str, back: str) -> None:
+    """It is made to refuse something, by one command, for a while."""
+    async with rig.alone("redis"):
+        await asyncio.to_thread(ask_redis, rig, command)
+        await asyncio.sleep(between(STALL_S, strike.size))
+        await asyncio.to_thread(ask_redis, rig, back)
+
+
+def ask_redis(rig: Rig, command: str) -> None:
+    with Redis.from_url(rig.redis.url) as admin:
+        admin.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
 # -- rabbitmq -------------------------------------------------------------------------------------
@@ -217,52 +214,6 @@ async def slow(rig: Rig, strike: Strike) -> None:
         await asyncio.sleep(STALL_S[1])
 
 
-# -- messages -------------------------------------------------------------------------------------
-
-
-async def duplicates(rig: Rig, strike: Strike) -> None:
-    """Hints of executions that have one already, had one long ago, or are over: several of each, in any order."""
-    chance = random.Random(strike.size)
-    started = rig.progress.started
-    chosen = [chance.choice(started) for _ in range(round(between(HINTS, strike.size)))] if started else []
-    hints = [Hint(id, "order", 1, chance.randrange(1, 6)) for id in chosen for _ in range(chance.randrange(1, 6))]
-    chance.shuffle(hints)
-    rig.seen["hints.duplicated"] += await publish(rig, [hint.encode() for hint in hints])
-
-
-async def forged(rig: Rig, strike: Strike) -> None:
-    """Hints of executions that nobody has started, and of workflows that nobody knows."""
-    count = round(between(HINTS, strike.size))
-    hints = [Hint(f"nobody-{strike.place}-{n}", ("order", "unheard-of")[n % 2], 1, 1) for n in range(count)]
-    rig.seen["hints.forged"] += await publish(rig, [hint.encode() for hint in hints])
-
-
-async def garbage(rig: Rig, strike: Strike) -> None:
-    """What is no hint at all."""
-    rig.seen["hints.garbage"] += await publish(rig, list(GARBAGE))
-
-
-async def publish(rig: Rig, bodies: list[bytes]) -> int:
-    """How many of them the broker has taken."""
-    async with rig.alone("rabbit"), channel(rig) as admin:
-        exchange = await admin.get_exchange(topology(rig).work)
-        for body in bodies:
-            message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-            await exchange.publish(message, "default", timeout=30)
-    return len(bodies)
-
-
-@asynccontextmanager
-async def channel(rig: Rig) -> AsyncIterator[AbstractChannel]:
-    connection: Any = await aio_pika.connect(rig.rabbit.url, timeout=30)
-    async with connection:
-        yield await connection.channel()
-
-
-def topology(rig: Rig) -> Topology:
-    return Topology(rig.system.namespace)
-
-
 FAULTS: dict[str, Fault] = {
     **{f"{role}.kill": partial(end, role=role, number=signal.SIGKILL) for role in ROLES},
     **{f"{role}.stop": partial(stop, role=role) for role in ROLES},
@@ -273,6 +224,8 @@ FAULTS: dict[str, Fault] = {
     "redis.kill": redis_kill,
     "redis.stall": redis_stall,
     "redis.forget_scripts": partial(redis_ask, command="SCRIPT FLUSH"),
+    "redis.full": partial(redis_while, command="CONFIG SET maxmemory 1", back="CONFIG SET maxmemory 0"),
+    "redis.replica": partial(redis_while, command=f"REPLICAOF {HOST} 1", back="REPLICAOF NO ONE"),
     "redis.drop_clients": partial(redis_ask, command="CLIENT KILL TYPE normal SKIPME yes"),
     "redis.drop_listeners": partial(redis_ask, command="CLIENT KILL TYPE pubsub"),
     "rabbit.kill": rabbit_kill,
@@ -287,6 +240,7 @@ FAULTS: dict[str, Fault] = {
     "way.deafen": partial(stall, ways=(Way.DOWN,)),
     "way.mute": partial(stall, ways=(Way.UP,)),
     "way.slow": slow,
+    "hints.held": held,
     "hints.duplicates": duplicates,
     "hints.forged": forged,
     "hints.garbage": garbage,

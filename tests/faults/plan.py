@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 #: Faults strike within this part of the starts: something runs already, and the last ones are still under way.
 FROM, TO = 0.05, 0.95
+#: How long what stalls does so, in seconds: from nothing anybody notices to more than a lease.
+STALL_S = (0.2, 4.0)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,3 +35,8 @@ def plan(seed: int, executions: int, wanted: Mapping[str, int]) -> list[Strike]:
             share = FROM + (TO - FROM) * (number + chance.random()) / count
             strikes.append(Strike(round(share * executions), fault, chance.randrange(1_000), chance.random()))
     return sorted(strikes)
+
+
+def between(bounds: tuple[float, float], size: float) -> float:
+    """What a strike of this size takes of something that has these bounds."""
+    return bounds[0] + (bounds[1] - bounds[0]) * size

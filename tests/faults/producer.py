@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from runner import Client
-from runner.errors import InfrastructureError, Overloaded, RunnerError
+from runner.errors import ConfigError, InfrastructureError, Overloaded, RunnerError
 from tests.e2e import ledger
 from tests.faults import program
+from tests.faults.clocks import shift_as_told
 
 T = TypeVar("T")
 
@@ -113,12 +114,13 @@ async def main(share: Share) -> None:
     while True:
         try:
             await produce(share)
-        except* InfrastructureError:  # when it opens: no server answers
+        except* (InfrastructureError, ConfigError):  # when it opens: no server answers, or it is a replica just then
             await asyncio.sleep(PAUSE_S)
         else:
             break
 
 
 if __name__ == "__main__":
+    shift_as_told()
     index, producers, executions, rate, seed = sys.argv[1:]
     asyncio.run(main(Share(int(index), int(producers), int(executions), float(rate), int(seed))))

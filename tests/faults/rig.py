@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import subprocess
 import time
@@ -17,12 +18,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runner import Client
 from runner.app import App
 from tests.e2e import ledger
 from tests.e2e.processes import Launcher, launcher
-from tests.faults import program
+from tests.faults import clocks, producer, program
 from tests.faults.progress import Progress
 from tests.faults.proxy import Proxy
 from tests.servers import RabbitServer, RedisServer
@@ -35,13 +37,18 @@ READY = {"producer": "", "worker": "worker.ready", "scheduler": "scheduler.ready
 LOOK_S = 0.05
 #: What does not come about within this time while nothing else happens does not come about at all, in seconds.
 PATIENCE_S = 90.0
-#: `runner worker` and `runner scheduler` end with this when a server does not answer as they begin.
+#: `runner worker` and `runner scheduler` end with this when a server does not answer as they begin …
 UNREACHABLE = 3
+#: … and say this when Redis is a replica just then, where they would not do anything.
+TURNED_AWAY = "is a replica of"
+#: By how much the clocks of some processes are wrong, in seconds.
+WRONG_S = 3 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What runs. ``rate``: orders a second, of all producers together; ``kept_s``: how long ended executions are kept."""
+    """What runs. ``rate``: orders a second, of all producers together; ``kept_s``: how long ended executions are kept;
+    ``wrong_s``: by how much clocks are wrong; ``round_s``: how often all faults pause, and the store is checked."""
 
     executions: int = 300
     rate: float = 25.0
@@ -51,7 +58,13 @@ class Setup:
     concurrency: int = 50
     lease_s: float = 3.0
     kept_s: float = 7 * 24 * 3600.0
+    wrong_s: float = WRONG_S
+    round_s: float = math.inf
     seed: int = 0
+
+    def clock(self, role: str, place: int) -> float:
+        """How far the clock of this process is ahead: that of some is right, of some ahead, of some behind."""
+        return (0.0, self.wrong_s, -self.wrong_s)[(ROLES.index(role) + place) % 3]
 
     def count(self, role: str) -> int:
         return {"producer": self.producers, "worker": self.workers, "scheduler": self.schedulers}[role]
@@ -138,9 +151,12 @@ class Rig:
 
     def name_of(self, member: Member) -> str:
         """What the process calls itself; empty when it has not said."""
+        return str(self.told(member, f"{member.role}.ready").get(member.role, ""))
+
+    def told(self, member: Member, event: str) -> dict[str, Any]:
+        """The first line of its log that is about this event, if there is one."""
         log = self.system.logs_of[member.process.pid].read_text(errors="replace")
-        said = next((line for line in log.splitlines() if f'"{member.role}.ready"' in line), "{}")
-        return str(json.loads(said).get(member.role, ""))
+        return dict(json.loads(next((line for line in log.splitlines() if f'"{event}"' in line), "{}")))
 
     def stop(self, member: Member) -> None:
         member.stopped = True
@@ -166,16 +182,19 @@ class Rig:
             "RUNNER_STORE_URL": self.ways[role, "redis"].url,
             "RUNNER_BROKER_URL": self.ways[role, "rabbit"].url,
             "RUNNER_TEST_KEPT_S": str(setup.kept_s),
+            clocks.VARIABLE: str(setup.clock(role, place)),
         }
+        module = clocks.__name__
         match role:
             case "worker":
                 options = ("--lease", str(setup.lease_s), "--concurrency", str(setup.concurrency))
-                arguments, module = ("worker", "--app", self.system.app, *options), "runner"
+                arguments = ("worker", "--app", self.system.app, *options)
             case "scheduler":
-                arguments, module = ("scheduler", "--app", self.system.app, "--lease", str(setup.lease_s)), "runner"
+                options = ("--lease", str(setup.lease_s), "--health-port", "0")
+                arguments = ("scheduler", "--app", self.system.app, *options)
             case _:
                 share = (place, setup.producers, setup.executions, setup.rate, setup.seed)
-                arguments, module = tuple(map(str, share)), "tests.faults.producer"
+                arguments, module = tuple(map(str, share)), producer.__name__
         process = self.system.launch(*arguments, module=module, environment=environment)
         member = Member(role, place, process)
         self.members.append(member)
@@ -200,10 +219,14 @@ class Rig:
             await asyncio.sleep(LOOK_S)
 
     def _replace(self, member: Member, code: int) -> None:
-        if not member.doomed and (self.is_ready(member) or code != UNREACHABLE):
+        if not member.doomed and (self.is_ready(member) or not self._is_passing(member, code)):
             self.wrote("died", victim=member.process.pid, role=member.role, code=code)
         self.members.remove(member)
         self.launch(member.role, member.place)
+
+    def _is_passing(self, member: Member, code: int) -> bool:
+        """As it began, a server was away, or would not do."""
+        return code == UNREACHABLE or self.system.has_said(member.process, TURNED_AWAY)
 
     async def begin(self) -> None:
         """Everything but the producers works."""

@@ -25,14 +25,17 @@ from tests.faults.finals import (
     until_purged,
 )
 from tests.faults.plan import Strike
+from tests.faults.questions import Questions
 from tests.faults.recovery import recoveries
 from tests.faults.rig import LOOK_S, PATIENCE_S, NobodyLeft, Rig
+from tests.faults.rounds import Rounds
 from tests.faults.vitals import Trend, Vitals
 
 #: What processes say when a fault has reached them.
 CONSEQUENCES = (
     *("lease.reaped", "lease.lost", "lease.renewal_failed", "store.unavailable", "hint.left_to_outbox"),
     *("hints.republished", "hint.orphaned", "broker.consumer_lost", "leader.elected", "reaping.paused"),
+    *("store.rewound", "execution.unwakeable"),
 )
 
 
@@ -70,10 +73,15 @@ async def run(
         clocks = await Clocks.compare(rig.client.store)
         rolling = Rolling(rig.client, clocks, rig.system.ledger)
         rig.launch_producers()
-        async with running(vitals.watch(), *([rolling.keep_up()] if rig.setup.kept_s < KEPT_SHORT_S else [])):
-            await strike(rig, strikes, faults, on_progress)
+        rounds, questions = Rounds(rig), Questions(rig.client, rig.setup.seed, rig.wrote, rig.seen)
+        beside = [rolling.keep_up()] if rig.setup.kept_s < KEPT_SHORT_S else []
+        async with running(vitals.watch(), questions.keep_asking(), *beside):
+            await strike(rig, strikes, rounds, faults, on_progress)
             await rig.heal()
             await drain(rig)
+        await questions.ask_last()
+        await rounds.end()
+        await told_losses(rig)
         ended, trails = await collected(rig, rolling, clocks)
         left = await left_behind(rig)
     lines = ledger.read(rig.system.ledger)
@@ -116,19 +124,35 @@ async def running(*beside: Coroutine[None, None, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
+async def told_losses(rig: Rig) -> None:
+    """Redis had a sync for every write: the hints tell of no loss but those that were made up."""
+    found = await rig.client.store.losses()
+    forged = {"rewound": rig.seen["hints.ahead"], "orphaned": rig.seen["hints.unknown"]}
+    rig.wrote("losses", rewound=found.rewound, orphaned=found.orphaned, forged=forged)
+    rig.seen["losses.told"] += found.rewound + found.orphaned
+
+
 async def strike(
-    rig: Rig, strikes: Sequence[Strike], faults: Mapping[str, Fault], on_progress: Callable[[int], None]
+    rig: Rig,
+    strikes: Sequence[Strike],
+    rounds: Rounds,
+    faults: Mapping[str, Fault],
+    on_progress: Callable[[int], None],
 ) -> None:
-    """Each in its moment, until all is produced and every fault is over."""
-    waiting = list(strikes)
+    """Each in its moment, until all is produced and every fault is over; none while a round waits to end, and ends."""
+    waiting, under_way = list(strikes), set[asyncio.Task[None]]()
     async with asyncio.TaskGroup() as striking:
         while waiting or not rig.produced():
             rig.progress.look()
             started = len(rig.progress.started)
             on_progress(started)
-            while waiting and (waiting[0].after <= started or rig.produced()):
+            if rounds.due and not under_way:
+                await rounds.end()
+            while waiting and not rounds.due and (waiting[0].after <= started or rig.produced()):
                 one = waiting.pop(0)
-                striking.create_task(hit(rig, one, faults[one.fault]), name=f"{one}")
+                task = striking.create_task(hit(rig, one, faults[one.fault]), name=f"{one}")
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
             await asyncio.sleep(LOOK_S)
 
 

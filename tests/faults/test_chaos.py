@@ -38,5 +38,12 @@ async def test_nothing_is_lost_stuck_or_done_twice_whatever_strikes(
     assert {fault for fault in FAULTS if not fault.startswith("producer") and not seen[fault]} == set(), f"seed {SEED}"
     assert seen["lease.reaped"] + seen["calls.again"] > 0, f"RUNNER_FAULT_SEED={SEED}: no worker died at work: {seen}"
     assert seen["broker.consumer_lost"] + seen["hints.republished"] > 0, f"RUNNER_FAULT_SEED={SEED}: {seen}"
-    for consequence in ("replies.lost", "connections.broken", "hints.duplicated"):
+    for consequence in (
+        "replies.lost",
+        "connections.broken",
+        "hints.duplicated",
+        "hints.held_back",
+        "losses.told",
+        "rounds",
+    ):
         assert seen[consequence] > 0, f"RUNNER_FAULT_SEED={SEED}: {consequence} was never seen: {seen}"

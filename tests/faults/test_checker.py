@@ -234,6 +234,20 @@ def test_what_is_left_in_the_store_is_told(story: Story) -> None:
     assert story.kinds() == [checker.LEFT_OVER]
 
 
+def test_what_the_tools_found_is_told(story: Story) -> None:
+    story.write("unexplained", execution=ORDER, said="it is stuck in silence")
+    story.write("unsound", subject=ORDER, code="index_missing", said="it is not in by:status")
+    story.write("unwakeable", execution=CHILD, code="unheard", said="by the leader's look")
+    assert story.kinds() == [checker.UNEXPLAINED, checker.UNSOUND, checker.UNWAKEABLE]
+
+
+def test_losses_that_nobody_made_up_are_told(story: Story) -> None:
+    story.write("losses", rewound=3, orphaned=2, forged={"rewound": 3, "orphaned": 5})
+    assert story.kinds() == [], "a forged hint may be lost on its way"
+    story.write("losses", rewound=4, orphaned=6, forged={"rewound": 3, "orphaned": 5})
+    assert story.kinds() == [checker.FALSE_ALARM] * 2
+
+
 def test_every_verdict_has_been_given_here() -> None:
     """A verdict that no bad ledger brings about is none."""
     text = __loader__.get_data(__file__).decode()  # type: ignore[name-defined]

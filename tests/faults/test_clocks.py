@@ -10,6 +10,7 @@ import pytest
 
 from runner.records import Status
 from tests.faults import program
+from tests.faults.clocks import VARIABLE
 from tests.faults.crashing import Crashing, crashing
 from tests.faults.fleet import Fleet, fleet, until
 from tests.faults.rig import UNREACHABLE
@@ -71,7 +72,7 @@ def wrong(stack: ExitStack, one: Fleet, book: Path, by_s: float, *arguments: str
         "RUNNER_BROKER_URL": one.rabbit,
         "RUNNER_TEST_NAMESPACE": one.namespace,
         "RUNNER_TEST_LEDGER": str(book),
-        "RUNNER_TEST_CLOCK_S": str(by_s),
+        VARIABLE: str(by_s),
     }
     return stack.enter_context(
         crashing(*arguments, environment=environment, log=book.with_name(f"{arguments[0]}{by_s:+.0f}.log"))

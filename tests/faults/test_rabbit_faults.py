@@ -16,8 +16,8 @@ from aio_pika.abc import AbstractChannel
 from runner.broker.topology import Topology
 from runner.messages import Hint
 from tests.e2e import ledger
-from tests.faults.faults import GARBAGE
 from tests.faults.fleet import Fleet, again, crew, until
+from tests.faults.hints import GARBAGE
 from tests.servers import QUEUE_ON_DISK_S, RabbitServer
 
 #: A publish that gets no answer is given up after a few seconds; far more is a promise that was broken.

@@ -17,7 +17,7 @@ from runner.core.status import TRANSITIONS
 from runner.core.wakefulness import READY_WITHIN_MS
 from runner.records import TERMINAL
 from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS
-from runner.store.vitals import GONE_KEPT, GONE_MS, KEPT_LOSSES
+from runner.store.vitals import GONE_KEPT, GONE_MS, KEPT_LOSSES, LEAP
 
 #: A start with a parent is running work: the same script, but never refused for want of memory.
 _VARIANTS = {"start_child": ("start", "#!lua flags=allow-oom")}
@@ -27,6 +27,7 @@ _LIMITS = {
     "pass_first": PASS_FIRST_MS,
     "pass_last": PASS_LAST_MS,
     "ready_within": READY_WITHIN_MS,
+    "leap": LEAP,
     "losses": KEPT_LOSSES,
     "gone": GONE_KEPT,
     "gone_ms": GONE_MS,

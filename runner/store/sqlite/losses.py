@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from runner.store.sqlite import saving, trail
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
-from runner.store.vitals import GONE_KEPT, GONE_MS, KEPT_LOSSES, SHOWN_LOSSES, Losses
+from runner.store.vitals import GONE_KEPT, GONE_MS, KEPT_LOSSES, LEAP, SHOWN_LOSSES, Losses
 
 
 def rewind(s: Session, row: Row, hinted: int) -> Row:
-    """The row, caught up with what a hint knows of it."""
-    if hinted <= row.seq or is_gone(s, row.id):
+    """The row, caught up with what a hint knows of it; not with what is forged."""
+    if not 0 < hinted - row.seq <= LEAP or is_gone(s, row.id):
         return row
     _lose(s, "rewound", row.id)
     noted = trail.line(s, row, "rewound", seq=row.seq, hint=hinted)

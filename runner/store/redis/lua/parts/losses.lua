@@ -23,9 +23,9 @@ local function is_gone(id)
   return call('ZSCORE', GONE, id) ~= false
 end
 
--- The record is behind what the hint knows. It catches up, so that one loss is counted once.
+-- The record is behind what the hint knows. It catches up, so that one loss is counted once; not with what is forged.
 local function rewind(r, hinted)
-  if hinted > r.seq and not is_gone(r.id) then
+  if hinted > r.seq and hinted - r.seq <= LIMITS.leap and not is_gone(r.id) then
     audit(r, 'rewound', { seq = r.seq, hint = hinted })
     lose('rewound', r.id)
     call('HSET', key('x', r.id), 'seq', hinted)
