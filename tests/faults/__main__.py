@@ -20,6 +20,8 @@ import structlog
 from rich.console import Console
 from rich.progress import Progress
 
+from tests.faults.bounds import grown, slow
+from tests.faults.checker import Finding
 from tests.faults.mix import mixed
 from tests.faults.plan import Strike, plan
 from tests.faults.report import figures, story, tables
@@ -29,6 +31,10 @@ from tests.servers import start_rabbitmq, start_redis
 
 #: What a soak keeps of ended executions, in seconds: its Redis must stop growing.
 SOAK_KEPT_S = 60.0
+#: Faults pause so often, in seconds, and the store is checked.
+ROUND_S = 30.0
+#: Workers that are killed a minute, where recovery is measured.
+KILLS_A_MINUTE = 4
 #: The share of all replies that are lost, all the time, with ``--lost-replies``.
 LOST_SHARE = 0.002
 
@@ -50,8 +56,16 @@ LOST_SHARE = 0.002
 @click.option("--broker-restarts", type=int, help="As --kills, of RabbitMQ.")
 @click.option("--lost-replies", is_flag=True, help="Lose a share of all replies, all the time.")
 @click.option("--duplicates", is_flag=True, help="Duplicate, forge and garble hints, four times a minute each.")
-@click.option("--soak", is_flag=True, help="No faults: does anything grow? Ended executions are kept for a minute.")
+@click.option(
+    "--soak", is_flag=True, help="No faults: what grows is a finding. Ended executions are kept for a minute."
+)
 @click.option("--faults-a-minute", type=float, default=0.0, help="In a soak: kill a worker so often.")
+@click.option(
+    "--recovery",
+    is_flag=True,
+    help="Kill workers (--kills, or 4 a minute) and nothing else: a p99 of more than the lease and 2 s until others have "
+    "what they held is a finding. Of use on a machine that does nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON on stdout.")
 def main(**options: Any) -> None:
     """Run orders under faults, and check every promise."""
@@ -61,6 +75,7 @@ def main(**options: Any) -> None:
     click.echo(f"seed {setup.seed}, {setup.executions} orders, {len(strikes)} faults, logs in {folder}", err=True)
     quieten()
     outcome = asyncio.run(carried_out(setup, strikes, folder, lost_share=LOST_SHARE * options["lost_replies"]))
+    outcome.findings.extend(beyond(outcome, setup, options))
     told = figures(outcome, setup)
     if options["as_json"]:
         click.echo(json.dumps(told))
@@ -86,6 +101,7 @@ def setup_of(options: dict[str, Any]) -> Setup:
         concurrency=options["concurrency"],
         lease_s=options["lease"],
         kept_s=SOAK_KEPT_S if options["soak"] else Setup().kept_s,
+        round_s=ROUND_S,
         seed=random.SystemRandom().randrange(1_000_000) if seed is None else seed,
     )
 
@@ -95,6 +111,8 @@ def wanted(options: dict[str, Any], setup: Setup) -> dict[str, int]:
     minutes = setup.executions / setup.rate / 60
     if options["soak"]:
         return {"worker.kill_at_work": round(options["faults_a_minute"] * minutes)}
+    if options["recovery"]:
+        return {"worker.kill_at_work": options["kills"] or max(1, round(KILLS_A_MINUTE * minutes))}
     asked = {
         **killed(options["kills"] or 0),
         "redis.kill": options["redis_restarts"],
@@ -105,6 +123,12 @@ def wanted(options: dict[str, Any], setup: Setup) -> dict[str, int]:
     if any(asked.values()) or options["lost_replies"]:
         return {fault: count for fault, count in asked.items() if count}
     return mixed(minutes)
+
+
+def beyond(outcome: Outcome, setup: Setup, options: dict[str, Any]) -> list[Finding]:
+    """What was more or took longer than it may, where the run is one that can tell. Pure."""
+    found = list(grown(outcome.trends, outcome.lines)) if options["soak"] else []
+    return found + (list(slow(outcome.recoveries, setup.lease_s)) if options["recovery"] else [])
 
 
 def killed(kills: int) -> dict[str, int]:

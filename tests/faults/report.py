@@ -66,7 +66,7 @@ def tables(told: dict[str, Any]) -> list[Table]:
     struck = Table("fault or consequence", "times")
     for what, count in told["seen"].items():
         struck.add_row(what, str(count))
-    processes = Table("process", "MiB", "KiB/h", "handles, first and last")
+    processes = Table("process", "MiB", "KiB/h", "least handles, at first and later")
     for what, one in told["processes"].items():
         first, last = one["handles"]
         processes.add_row(what, str(one["mib"]), str(one["kib_per_hour"]), f"{first} {last}")

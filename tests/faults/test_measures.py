@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.records import AuditEntry
 from tests.e2e import ledger
+from tests.faults.bounds import (
+    CALLS_MIN,
+    GREW,
+    PROCESS_KIB_PER_HOUR,
+    REDIS_KIB_PER_HOUR,
+    SLOW,
+    TAKEN_OVER_MIN,
+    grown,
+    slow,
+)
 from tests.faults.progress import Progress
 from tests.faults.recovery import recoveries, share
-from tests.faults.vitals import LOOKS_MIN, Look, handles, resident, trend
+from tests.faults.vitals import LOOKS_MIN, Look, Trend, handles, resident, trend
 
 AHEAD_S = 100.0  # of the store's clock is the ledger's
 
@@ -70,11 +81,54 @@ def test_growth_is_that_of_the_end_and_by_the_hour() -> None:
     warming, steady = [0.0, 5_000.0, 9_000.0, 9_500.0], [10_000.0 + 10 * place for place in range(LOOKS_MIN)]
     told = trend("worker", looks(*warming, *steady))
     assert told.kib_per_hour == pytest.approx(3_600, rel=0.01)
-    assert (told.kib, told.handles[1]) == (steady[-1], len(warming) + LOOKS_MIN - 1)
+    assert told.kib == steady[-1]
+    first = round((len(warming) + LOOKS_MIN) / 3)
+    assert told.handles == (first, first + (len(warming) + LOOKS_MIN - first) // 2)
+    assert told.hours == pytest.approx(10 * (len(warming) + LOOKS_MIN - 1 - first) / 3600)
 
 
 def test_who_did_not_live_long_has_no_growth() -> None:
     assert trend("worker", looks(1.0, 2.0)).kib_per_hour is None
+
+
+def steady(**changes: object) -> Trend:
+    one = Trend(what="worker 7", kib=60_000, hours=0.66, kib_per_hour=200.0, handles=(20, 22))
+    return replace(one, **changes)  # type: ignore[arg-type]
+
+
+def at_work(*tasks: int, pid: int = 7) -> list[ledger.Line]:
+    return [{"kind": "called", "pid": pid, "tasks": one} for one in tasks]
+
+
+def test_what_stays_as_it_is_has_not_grown() -> None:
+    lines = at_work(*([90, 31, 44] * CALLS_MIN))
+    assert list(grown([steady(), steady(what="redis", kib_per_hour=2_000.0), steady(kib_per_hour=None)], lines)) == []
+    short = steady(hours=0.1, kib_per_hour=3 * PROCESS_KIB_PER_HOUR)
+    assert list(grown([short], [])) == [], "a step of the allocator"
+
+
+@pytest.mark.parametrize(
+    "leaks",
+    [
+        steady(kib_per_hour=PROCESS_KIB_PER_HOUR + 1.0),
+        steady(what="redis", kib_per_hour=REDIS_KIB_PER_HOUR + 1.0),
+        steady(handles=(20, 24)),
+    ],
+)
+def test_what_grows_by_more_than_it_may_is_found(leaks: Trend) -> None:
+    assert [one.kind for one in grown([steady(), leaks], [])] == [GREW]
+
+
+def test_tasks_that_are_never_so_few_again_are_found() -> None:
+    later = at_work(*([30] * 2 * CALLS_MIN), *([52, 47] * CALLS_MIN))
+    assert [one.kind for one in grown([], [*later, *at_work(1, 90, pid=8)])] == [GREW]
+
+
+def test_recovery_is_slow_beyond_the_lease_and_two_seconds() -> None:
+    enough = [1.0] * TAKEN_OVER_MIN
+    assert list(slow([*enough, 4.9], 3.0)) == []
+    assert [one.kind for one in slow([*enough, 5.1], 3.0)] == [SLOW]
+    assert [one.kind for one in slow(enough[1:], 3.0)] == [SLOW], "too few to say it"
 
 
 def test_a_process_can_be_looked_at() -> None:

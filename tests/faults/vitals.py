@@ -33,10 +33,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """What became of one process: its memory at the end, how fast it grew at last, and its handles then and now."""
+    """What became of one process once it was warm: its memory at the end, how fast it grew, and its least handles in the
+    first and in the second half of that time."""
 
     what: str
     kib: float
+    hours: float
     kib_per_hour: float | None  # None: it did not live long enough
     handles: tuple[int | None, int | None]
 
@@ -71,13 +73,20 @@ class Vitals:
 def trend(what: str, looks: Sequence[Look]) -> Trend:
     """Pure."""
     warm = looks[round(len(looks) * WARMING) :]
+    half = len(warm) // 2
     slope = linear_regression([one.at for one in warm], [one.kib for one in warm]).slope if len(warm) > 1 else 0.0
     return Trend(
         what=what,
         kib=looks[-1].kib,
+        hours=(warm[-1].at - warm[0].at) / 3600,
         kib_per_hour=slope * 3600 if len(looks) >= LOOKS_MIN else None,
-        handles=(warm[0].handles, warm[-1].handles),
+        handles=(_least(warm[:half]), _least(warm[half:])),
     )
+
+
+def _least(looks: Sequence[Look]) -> int | None:
+    """What comes and goes is more at times; what leaks is never less again."""
+    return min((one.handles for one in looks if one.handles is not None), default=None)
 
 
 def resident(pids: Sequence[int] | dict[int, str]) -> dict[int, float]:
