@@ -10,7 +10,8 @@ from redis import Redis
 
 from runner.store.redis import RedisStore
 from runner.store.redis.scripts import Scripts, scripts
-from tests.faults.lost import ANSWER_ANEW, CASES, Lose, comparable, stored
+from tests.faults.comparing import comparable, stored
+from tests.faults.lost import ANSWER_ANEW, CASES, Lose
 from tests.faults.proxy import Proxy
 
 ALL = {field.name: getattr(scripts(), field.name) for field in fields(Scripts)}
