@@ -141,14 +141,15 @@ def servers(redis_url: str, rabbit_url: str, namespace: str, book: Path) -> Serv
     return Servers(redis_url, rabbit_url, namespace, book)
 
 
-async def all_heal(
-    rows: Sequence[Row], servers: Servers, story: Callable[[Row, int, Servers], Awaitable[None]]
-) -> None:
+Story = Callable[[Row, int, Servers], Awaitable[None]]
+
+
+async def all_heal(servers: Servers, *rows: tuple[Row, Story]) -> None:
     """Every row, told by its point where one does not come out right."""
     slots = asyncio.Semaphore(AT_ONCE)
     broken: list[str] = []
 
-    async def tell(row: Row, number: int) -> None:
+    async def tell(row: Row, story: Story, number: int) -> None:
         async with slots:
             try:
                 await story(row, number, servers)
@@ -156,9 +157,9 @@ async def all_heal(
                 broken.append(f"{row.point}, which leaves {row.left}: {error or type(error).__name__}")
 
     async with asyncio.TaskGroup() as telling:
-        for place, row in enumerate(rows):
+        for place, (row, story) in enumerate(rows):
             if not ONLY or row.point in ONLY:
-                telling.create_task(tell(row, 10 * (place + 1)))  # every tenth order has a child
+                telling.create_task(tell(row, story, 10 * (place + 1)))  # every tenth order has a child
     assert not broken, "\n".join(broken)
 
 
@@ -225,7 +226,7 @@ async def went_on(one: Fleet, row: Row, struck_at: float) -> None:
 
 @pytest.mark.slow
 async def test_a_worker_that_dies_or_stands_still_anywhere_delays_and_loses_nothing(servers: Servers) -> None:
-    await all_heal(WORKER, servers, a_worker_is_struck)
+    await all_heal(servers, *((row, a_worker_is_struck) for row in WORKER))
 
 
 async def a_worker_is_struck(row: Row, number: int, servers: Servers) -> None:
@@ -251,7 +252,13 @@ async def a_worker_is_struck(row: Row, number: int, servers: Servers) -> None:
 
 @pytest.mark.slow
 async def test_a_scheduler_that_dies_or_stands_still_anywhere_is_followed_by_another(servers: Servers) -> None:
-    await all_heal(SCHEDULER, servers, a_scheduler_is_struck)
+    """Over timers, over what dead workers and lost hints left, and over the ticks of schedules."""
+    await all_heal(
+        servers,
+        *((row, a_scheduler_is_struck) for row in SCHEDULER),
+        *((row, a_scheduler_is_struck_over_a_dead_worker) for row in LEFT_BEHIND),
+        *((row, a_scheduler_is_struck_at_a_tick) for row in TICK),
+    )
 
 
 async def a_scheduler_is_struck(row: Row, number: int, servers: Servers) -> None:
@@ -268,11 +275,6 @@ async def a_scheduler_is_struck(row: Row, number: int, servers: Servers) -> None
                 lambda: "leader.stepped_down" in process.told(), lambda: f"the leader to notice\n{process.told()}"
             )
         await went_on(one, row, struck_at)
-
-
-@pytest.mark.slow
-async def test_a_scheduler_that_dies_over_what_others_left_behind_leaves_it_to_its_follower(servers: Servers) -> None:
-    await all_heal(LEFT_BEHIND, servers, a_scheduler_is_struck_over_a_dead_worker)
 
 
 async def a_scheduler_is_struck_over_a_dead_worker(row: Row, number: int, servers: Servers) -> None:
@@ -298,12 +300,8 @@ class Mute(RabbitBroker):
         raise BrokerUnavailable("it is away")
 
 
-@pytest.mark.slow
-async def test_a_tick_is_decided_once_and_starts_one_execution_wherever_its_scheduler_dies(servers: Servers) -> None:
-    await all_heal(TICK, servers, a_scheduler_is_struck_at_a_tick)
-
-
 async def a_scheduler_is_struck_at_a_tick(row: Row, number: int, servers: Servers) -> None:
+    """The tick is decided once, and starts one execution."""
     async with healthy(row, servers) as one, scheduling(row, one, servers) as process:
         await one.add_worker()
         await acknowledged(
@@ -347,7 +345,7 @@ async def scheduling(row: Row, one: Fleet, servers: Servers) -> AsyncIterator[Cr
 
 @pytest.mark.slow
 async def test_what_a_producer_had_acknowledged_or_asks_again_happens_once(servers: Servers) -> None:
-    await all_heal(PRODUCER, servers, a_producer_is_struck)
+    await all_heal(servers, *((row, a_producer_is_struck) for row in PRODUCER))
 
 
 async def a_producer_is_struck(row: Row, number: int, servers: Servers) -> None:
@@ -363,7 +361,7 @@ async def a_producer_is_struck(row: Row, number: int, servers: Servers) -> None:
 
 @pytest.mark.slow
 async def test_what_a_dead_producer_had_stored_is_executed_though_nobody_asks_again(servers: Servers) -> None:
-    await all_heal(ABANDONED, servers, a_producer_is_struck_and_nobody_follows)
+    await all_heal(servers, *((row, a_producer_is_struck_and_nobody_follows) for row in ABANDONED))
 
 
 async def a_producer_is_struck_and_nobody_follows(row: Row, number: int, servers: Servers) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -36,10 +36,22 @@ async def backends(app: App, to_store: Proxy, to_broker: Proxy) -> AsyncIterator
         yield store, broker
 
 
+#: In which directions nothing passes, and for how long; (): all connections break. Short ones and a long one go side by side.
+WAYS = ((((), 0.0), ((Way.UP,), 4.0), ((Way.DOWN,), 4.0)), (((Way.UP, Way.DOWN), 8.0),))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_after_every_way_of_being_cut_off_all_go_on_by_themselves(
     redis_url: str, rabbit_url: str, namespace: str
+) -> None:
+    async with asyncio.TaskGroup() as systems:
+        for place, ways in enumerate(WAYS):
+            systems.create_task(cut_off(redis_url, rabbit_url, f"{namespace}-{place}", ways))
+
+
+async def cut_off(
+    redis_url: str, rabbit_url: str, namespace: str, all_ways: Sequence[tuple[tuple[Way, ...], float]]
 ) -> None:
     app, calls = App(namespace), Counter[str]()
 
@@ -87,7 +99,7 @@ async def test_after_every_way_of_being_cut_off_all_go_on_by_themselves(
                 await handles[-1].result(timeout=60)
 
         await goes_on()
-        for ways, seconds in (((), 0.0), ((Way.UP,), 4.0), ((Way.DOWN,), 4.0), ((Way.UP, Way.DOWN), 8.0)):
+        for ways, seconds in all_ways:
             for proxy in all:
                 proxy.stall(*ways) if ways else proxy.cut()
             starting = asyncio.create_task(start())

@@ -23,7 +23,7 @@ from tests.faults.proxy import Proxy
 from tests.servers import RedisServer, start_redis
 
 #: Under load: so many orders, every tenth with a child.
-ORDERS = range(1, 31)
+ORDERS = range(1, 21)
 LEASE_S = 3.0
 
 

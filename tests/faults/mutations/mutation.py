@@ -19,8 +19,6 @@ CLOCKS = "tests/faults/test_clocks.py"
 
 WORKER = f"{CRASHES}::test_a_worker_that_dies_or_stands_still_anywhere_delays_and_loses_nothing"
 SCHEDULER = f"{CRASHES}::test_a_scheduler_that_dies_or_stands_still_anywhere_is_followed_by_another"
-LEFT_BEHIND = f"{CRASHES}::test_a_scheduler_that_dies_over_what_others_left_behind_leaves_it_to_its_follower"
-TICK = f"{CRASHES}::test_a_tick_is_decided_once_and_starts_one_execution_wherever_its_scheduler_dies"
 PRODUCER = f"{CRASHES}::test_what_a_producer_had_acknowledged_or_asks_again_happens_once"
 ABANDONED = f"{CRASHES}::test_what_a_dead_producer_had_stored_is_executed_though_nobody_asks_again"
 HAPPENS_ONCE = f"{LOST}::test_what_lost_its_reply_happens_once"

@@ -9,7 +9,6 @@ from tests.faults.mutations.mutation import (
     LUA,
     PRODUCER,
     SCHEDULER,
-    TICK,
     WORKER,
     Mutation,
 )
@@ -82,7 +81,7 @@ WAKING = (
         file=f"{LUA}/put_schedules.lua",
         before="if kept and string.sub(kept, 1, #expected) ~= expected or not kept and tonumber(revision) ~= 1 then",
         after="if false then",
-        tests=(TICK,),
+        tests=(SCHEDULER,),
         points=("put_schedules:before:1:stop",),
     ),
     Mutation(
@@ -92,7 +91,7 @@ WAKING = (
         file="scheduler/schedules.py",
         before="found = [one for one in due.schedules if one.pending is not None]",
         after="found: list[Schedule] = []",
-        tests=(TICK,),
+        tests=(SCHEDULER,),
         points=("put_schedules:after:1:kill",),
     ),
     Mutation(
