@@ -55,7 +55,9 @@ LOST_SHARE = 0.002
 @click.option("--redis-restarts", type=int, help="As --kills, of Redis.")
 @click.option("--broker-restarts", type=int, help="As --kills, of RabbitMQ.")
 @click.option("--lost-replies", is_flag=True, help="Lose a share of all replies, all the time.")
-@click.option("--duplicates", is_flag=True, help="Duplicate, forge and garble hints, four times a minute each.")
+@click.option(
+    "--duplicates", is_flag=True, help="Hold back, duplicate, forge and garble hints, four times a minute each."
+)
 @click.option(
     "--soak", is_flag=True, help="No faults: what grows is a finding. Ended executions are kept for a minute."
 )
@@ -118,7 +120,7 @@ def wanted(options: dict[str, Any], setup: Setup) -> dict[str, int]:
         "redis.kill": options["redis_restarts"],
         "rabbit.kill": options["broker_restarts"],
     }
-    told = ("hints.duplicates", "hints.forged", "hints.garbage") if options["duplicates"] else ()
+    told = ("hints.held", "hints.duplicates", "hints.forged", "hints.garbage") if options["duplicates"] else ()
     asked |= dict.fromkeys(told, round(4 * minutes))
     if any(asked.values()) or options["lost_replies"]:
         return {fault: count for fault, count in asked.items() if count}

@@ -1,4 +1,4 @@
-"""All promises at once, under every fault there is: a short run of the rig, another one each time.
+"""All promises at once, under every fault of the catalogue: a short run of the rig, another one each time.
 
 The seed is printed when it fails; RUNNER_FAULT_SEED replays its plan. `make chaos` runs for as long as one likes.
 """

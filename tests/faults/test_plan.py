@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.faults.bounds import GREW, SLOW
+from tests.faults.checker import KINDS
 from tests.faults.faults import FAULTS
 from tests.faults.mix import PER_MINUTE, SHORT, mixed
 from tests.faults.plan import plan
+from tests.servers import ROOT
 
 
 def test_the_same_seed_is_the_same_plan_and_another_one_another() -> None:
@@ -34,3 +37,8 @@ def test_the_mixes_are_made_of_all_faults_there_are() -> None:
     assert set(SHORT) == set(PER_MINUTE) == set(FAULTS)
     assert set(mixed(10)) == set(FAULTS)
     assert mixed(0.5)["worker.kill"] == round(PER_MINUTE["worker.kill"] / 2)
+
+
+def test_the_page_names_every_fault_and_every_verdict() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text()
+    assert {name for name in (*FAULTS, *KINDS, GREW, SLOW) if f"`{name}`" not in page} == set()

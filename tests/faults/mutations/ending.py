@@ -56,6 +56,15 @@ ENDING = (
         ),
     ),
     Mutation(
+        name="a hint beyond belief",
+        promise="P9",
+        mechanism="a record does not follow a hint to numbers from which no wake-up could be counted on",
+        file=f"{LUA}/parts/losses.lua",
+        before=" and hinted - r.seq <= LIMITS.leap",
+        after="",
+        tests=("tests/contract/test_store_losses.py::test_a_forged_hint_that_is_ahead_does_no_harm",),
+    ),
+    Mutation(
         name="crash limit",
         promise="P9",
         mechanism="what takes worker after worker with it ends as failed",
