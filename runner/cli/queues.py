@@ -16,8 +16,8 @@ from runner.cli.output import put_json, put_table, say
 from runner.cli.target import Target, connected, for_target
 from runner.cli.text import shortened
 from runner.errors import ConfigError
-from runner.fleet import workers_of
-from runner.store.vitals import Demands
+from runner.fleet import lives, workers_of
+from runner.store.vitals import LOOKING
 
 _BODY_WIDTH = 60
 
@@ -34,9 +34,9 @@ def queues() -> None:
 def list_queues(*, target: Target, asked: tuple[str, ...] | None, as_json: bool) -> None:
     """List the queues of the app's workflows, of live workers, and those in which something is ready.
 
-    `waiting` are hints at the broker, `ready` executions that nobody has claimed yet by the store: much more ready than
-    waiting means that hints were lost (the scheduler sends them again). `workers` say that they serve it, `consumers`
-    do by the broker.
+    `waiting` are hints at the broker (copies count), `ready` executions that nobody has claimed yet by the store: much more
+    ready than waiting means that hints were lost (the scheduler sends them again). `workers` live and say that they serve it,
+    `consumers` do by the broker.
     """
     found, letters, orphans = asyncio.run(_queues(target, asked))
     if as_json:
@@ -49,7 +49,8 @@ def list_queues(*, target: Target, asked: tuple[str, ...] | None, as_json: bool)
 async def _queues(target: Target, asked: tuple[str, ...] | None) -> tuple[list[dict[str, Any]], int, int]:
     """With the numbers of dead letters and of orphans."""
     async with connected(_with_broker(target), publishing=True) as client:
-        served = [queue for worker in await workers_of(client.store) for queue in worker.queues]
+        workers, now = await workers_of(client.store), await client.store.now()
+        served = [queue for worker in workers if lives(worker, now) for queue in worker.queues]
         own = {workflow.queue for workflow in client.app.workflows()}
         ready = await client.store.backlog()
         vitals = await client.broker.vitals(asked or sorted({*own, *served, *ready}))
@@ -116,7 +117,7 @@ def _document(letter: DeadLetter) -> dict[str, str]:
 
 
 def _with_broker(target: Target) -> Target:
-    """Raises ConfigError for `runner dev`, whose queues are memory of its process."""
+    """Also for who publishes: the store is only looked at. Raises ConfigError for `runner dev`, whose queues are memory."""
     if file_of(target.store) is not None:
         raise ConfigError("`runner dev` keeps its queues in memory; this is for a broker that is a server of its own")
-    return replace(target, demands=Demands(refusing=False))  # what is wrong has to be looked at
+    return replace(target, demands=LOOKING)

@@ -64,6 +64,8 @@ PARTITIONS = 16
 GRACE_MS = 2_000
 #: A passed-over execution is offered again after this long, doubling up to the second figure, in ms.
 PASS_FIRST_MS, PASS_LAST_MS = 1_000, 30_000
+#: A worker that has died is remembered for this long after its last heartbeat, in ms: so many can be looked at.
+HEARD_MS = 600_000
 
 
 def partition_of(execution_id: str, partitions: int) -> int:
@@ -95,7 +97,7 @@ class Renewer(Protocol):
     def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]: ...
 
     def heartbeat(self, worker: WorkerInfo) -> None:
-        """Record the worker as alive now."""
+        """Record the worker as alive now. One that is new has those forgotten that were not heard of for HEARD_MS."""
         ...
 
     def close(self) -> None: ...
@@ -111,7 +113,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect and check the namespace.
+        """Connect, check the namespace, and lay it out where it is new; for who only looks see ``runner.store.vitals.Demands``.
 
         Raises ConfigError when the namespace exists with another number of partitions, a newer schema or another
         declared durability, and when the server is not set to keep what is promised (``runner.store.durability``);
@@ -303,7 +305,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         ...
 
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
-        """The workers whose last heartbeat is at most this old; older ones are forgotten."""
+        """The workers whose last heartbeat is at most this old, by id: those of the last HEARD_MS can be asked for."""
         ...
 
     async def farewell(self, worker_id: str) -> None:
