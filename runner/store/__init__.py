@@ -12,8 +12,8 @@ them at once, and with the ``rows`` they added to audit trails (also of executio
 A repeat answers with neither.
 
 The store's own audit rows: ``created`` (workflow, version, parent), ``status`` (from, to, worker at a claim, cause at an
-end), ``delivered`` (kind, name: a signal or a notice), ``cancel`` (reason), ``operator`` (action, actor, and what
-``Operate.audit`` brings); a commit adds the rows it is given, before the change of status that it leads to.
+end), ``delivered`` (kind, name: a signal or a notice), ``cancel`` (reason), ``operator`` (action, actor; ``Operate.audit``
+takes its place); a commit adds the rows it is given, before the change of status that it leads to.
 Methods raise ``StoreUnavailable`` when no answer came (what was asked may have happened), its subclass
 ``StoreClosed`` once the store was closed, and ``Overloaded`` where new work is refused because it is full.
 """
@@ -254,7 +254,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         * FORK: of any. Leaves its rows in the trail, and nothing else; an owner keeps its lease.
 
         RETRY, ROLLBACK and RECORD forget the entries ``drop`` and put ``mark`` behind the last entry.
-        ``audit`` is added to the trail as it is.
+        One act is one row: ``audit`` as it is, or the store's own.
         """
         ...
 
