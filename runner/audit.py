@@ -8,12 +8,9 @@ By the stores, with the change itself:
 | ``status`` | ``from``, ``to``; ``worker`` at a claim; ``cause`` at an end |
 | ``delivered`` | ``kind`` (signal or ended), ``name`` (the signal's, or the execution that ended) |
 | ``cancel`` | ``reason`` |
-| ``operator`` | ``action``, ``actor`` |
+| ``operator`` | ``action``, ``actor``; where there is more to say also ``verb`` (skip_step, edit_step, force_fail or fork), and the ``step``, the ``reason``, or the id of the ``fork`` |
 | ``repaired`` | ``done`` (what a check has set right, in words) |
 | ``rewound`` | ``seq``, ``hint``: a hint knew of a later wake-up than the record did: the store went back in time, or it was forged |
-
-By an operator's client, beside it: ``operated`` with ``actor``, ``verb`` (skip_step, edit_step, force_fail or fork), and the
-``step``, the ``reason``, or the id of the ``fork``.
 
 By a turn's commit, made here; ``id`` is always that of the journal's entry or of the open wait:
 

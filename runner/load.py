@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -50,6 +51,14 @@ class Load:
 
 #: Of a worker that has not said.
 NO_LOAD = Load()
+
+
+def of_heartbeat(later: Sequence[Any]) -> tuple[Load, str, int]:
+    """Load, host and process, as the end of a heartbeat tells them; those of older versions tell less."""
+    padded: list[Any] = [*later, *(None, "", 0)[len(later) :]]
+    load, host, pid, *_ = padded
+    return NO_LOAD if load is None else Load.of_row(load), host, pid
+
 
 #: Of a worker that has only begun, nothing is concluded from less than this, in ms.
 _AT_LEAST_MS = 5_000

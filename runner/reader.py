@@ -12,6 +12,7 @@ from runner.durations import to_moment_ms
 from runner.errors import UnknownExecution, UsageError
 from runner.ids import check_id
 from runner.records import (
+    Cause,
     Execution,
     Filter,
     History,
@@ -118,7 +119,15 @@ def _status(status: Status | str | None) -> Status | None:
     try:
         return None if status is None else Status(status)
     except ValueError:
-        raise UsageError(f"status {status!r}: one of {', '.join(Status)}") from None
+        raise UsageError(f"status {status!r}: {no_status(str(status))}") from None
+
+
+def no_status(word: str) -> str:
+    """What to give instead of a word that is no status."""
+    known = f"one of {', '.join(Status)}"
+    if word not in [cause.value for cause in Cause if cause]:
+        return known
+    return f"{known}; {word} is a cause of failed ones: list those, and look at their `cause`"
 
 
 def _moment(moment: datetime | None, what: str) -> int | None:

@@ -256,9 +256,9 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One live worker process, and the workflows it knows: (name, version, queue).
+    """A worker process, and the workflows it knows: (name, version, queue).
 
-    ``seen_at`` is the store's time of its last heartbeat.
+    ``seen_at`` is the store's time of its last heartbeat; ``host`` and ``pid`` say where it runs, where it said so.
     """
 
     id: str
@@ -269,6 +269,8 @@ class WorkerInfo:
     lease_ms: int = 10_000
     seen_at: int = 0
     load: Load = NO_LOAD
+    host: str = ""
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ class _Anew(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What the store is to do. ``said``: what its own audit row, with action and actor, does not tell."""
+    """What the store is to do. ``said``: what its audit row tells beside action and actor."""
 
     action: Action
     entry: Entry | None = None
@@ -43,7 +43,8 @@ class Remedy:
 def request_of(remedy: Remedy, history: History, *, actor: str, request: str) -> Operate:
     """What the store is asked: what rests on the journal is done only while the journal is as it was."""
     execution_id = history.execution.id
-    row = AuditEntry(execution_id=execution_id, at=history.now, kind="operated", fields={**remedy.said, "actor": actor})
+    fields: dict[str, Plain] = {"action": remedy.action.value, **remedy.said, "actor": actor}
+    row = AuditEntry(execution_id=execution_id, at=history.now, kind="operator", fields=fields)
     return Operate(
         id=execution_id,
         request=request,

@@ -300,7 +300,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operate:
-    """What an operator asks. ``entries`` is how many journal entries the decision was based on (None: any number)."""
+    """What an operator asks. ``entries`` is how many journal entries the decision was based on (None: any number).
+
+    ``audit`` is its row in the trail, where there is more to say than the store knows: it takes the place of the store's own.
+    """
 
     id: str
     request: str

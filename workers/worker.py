@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Self
@@ -110,6 +112,8 @@ class Worker:
             workflows=tuple((one.name, one.version, one.queue) for one in self._app.workflows()),
             slots=self.options.concurrency,
             lease_ms=self.options.lease_ms,
+            host=socket.gethostname(),
+            pid=os.getpid(),
         )
 
     @property

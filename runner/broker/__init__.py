@@ -53,11 +53,23 @@ class Listening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A message nobody could read, or that the broker gave up on. ``body`` is what it held, untouched."""
+    """A message nobody could read, or that the broker gave up on. ``body`` is what it held, untouched.
+
+    ``no_use``: why no queue could use it, should it go back; empty for one that ``replay`` gives back.
+    """
 
     queue: str
     reason: str
     body: bytes
+    no_use: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """``given_back``: how many; ``kept``: those that were looked at and stay, each with the reason in ``no_use``."""
+
+    given_back: int
+    kept: tuple[DeadLetter, ...]
 
 
 class Consumer(Protocol):
@@ -156,10 +168,18 @@ class Broker(Vitals, Protocol):
         """Look at the dead letters without removing them."""
         ...
 
-    async def replay(self, limit: int) -> int:
+    async def replay(self, limit: int) -> Replayed:
         """Give dead letters back to the queues they came from, the oldest first; at most ``limit`` are looked at.
 
-        Returns how many went back: hints, and events whose subscriber's queue is there. What no queue could use stays.
+        Hints go back, and events whose subscriber's queue is there. What no queue could use stays.
+        """
+        ...
+
+    async def discard(self, limit: int, chosen: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+        """Throw away, for good, those of the dead letters that are ``chosen``; at most ``limit`` are looked at.
+
+        Returns them; each is logged. A hint that is thrown away is sent again from the store, an event is lost to its
+        subscriber.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from runner.broker import EventRefused, EventReturned, Handler, Listening
 from runner.broker.envelope import MalformedEvent, check_events, emission_of
-from runner.broker.topology import DELIVERY_LIMIT, heard_by
+from runner.broker.topology import DELIVERY_LIMIT, heard_by, subscriber_of
 from runner.errors import ConfigError
 from runner.failures import said
 from runner.log import Logger
@@ -146,6 +146,18 @@ async def _bury(message: Received, reason: str) -> None:
         log.exception("broker.bury_failed", queue=message.queue, reason=reason)
         await asyncio.sleep(REQUEUE_PAUSE)
         await message.requeue()
+
+
+def no_use_of(queue: str, body: bytes, *, lacks: str) -> str:
+    """Why no queue could use a dead letter that came from ``queue``; empty if it can go back. ``lacks``: what its queue does."""
+    if not queue:
+        return "it does not say which queue it came from"
+    if subscriber_of(queue) is None:
+        try:
+            Hint.decode(body)
+        except MalformedHint as error:
+            return str(error)
+    return lacks
 
 
 def check_listening(subscribers: Mapping[str, Listening]) -> dict[str, Listening]:

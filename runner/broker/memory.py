@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from runner.broker import Consumer, DeadLetter, Handler, Listening
+from runner.broker import Consumer, DeadLetter, Handler, Listening, Replayed
 from runner.broker.envelope import headers_of
-from runner.broker.handling import check_listening, check_prefetch, handle, hear
+from runner.broker.handling import check_listening, check_prefetch, handle, hear, no_use_of
 from runner.broker.topology import DELIVERY_LIMIT, PARKED_MAX, Topology, subscriber_of
 from runner.broker.vitals import BrokerVitals, QueueVitals
 from runner.errors import BrokerUnavailable
 from runner.log import Logger
-from runner.messages import Emission, Hint, MalformedHint
+from runner.messages import Emission, Hint
 
 log = Logger("runner.broker")
 
@@ -135,24 +135,35 @@ class MemoryBroker:
             self._idle.set()
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        return [DeadLetter(queue=one.queue, reason=one.reason, body=one.body) for one in [*self._dead][:limit]]
+        return [self._letter(one) for one in [*self._dead][:limit]]
 
-    async def replay(self, limit: int) -> int:
-        looked_at = [self._dead.popleft() for _ in range(min(limit, len(self._dead)))]
-        usable = [one for one in looked_at if self._is_usable(one)]
-        self._dead.extend(one for one in looked_at if one not in usable)  # behind those that were not looked at
+    async def replay(self, limit: int) -> Replayed:
+        usable, kept = self._sorted_out(limit, lambda letter: not letter.no_use)
         for one in usable:
             self._put(one.queue, replace(one.copy, returns=0))
-        return len(usable)
+        return Replayed(given_back=len(usable), kept=tuple(map(self._letter, kept)))
 
-    def _is_usable(self, letter: Buried) -> bool:
-        if subscriber_of(letter.queue) is not None:
-            return letter.queue in self._queues
-        try:
-            Hint.decode(letter.body)
-        except MalformedHint:
-            return False
-        return True
+    async def discard(self, limit: int, chosen: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+        gone, _ = self._sorted_out(limit, chosen)
+        for one in gone:
+            log.warning("broker.dead_letter_discarded", queue=one.queue, reason=one.reason)
+        return [self._letter(one) for one in gone]
+
+    def _sorted_out(self, limit: int, chosen: Callable[[DeadLetter], bool]) -> tuple[list[Buried], list[Buried]]:
+        """Take the chosen ones out of the dead letters: these, and those that stay, behind those that were not looked at."""
+        looked_at = [self._dead.popleft() for _ in range(min(limit, len(self._dead)))]
+        parts: dict[bool, list[Buried]] = {True: [], False: []}
+        for one in looked_at:
+            parts[chosen(self._letter(one))].append(one)
+        self._dead.extend(parts[False])
+        return parts[True], parts[False]
+
+    def _letter(self, one: Buried) -> DeadLetter:
+        subscriber = subscriber_of(one.queue)
+        gone = subscriber is not None and one.queue not in self._queues
+        lacks = f"nobody listens as {subscriber!r}: its queue is not there" if gone else ""
+        no_use = no_use_of(one.queue, one.body, lacks=lacks)
+        return DeadLetter(queue=one.queue, reason=one.reason, body=one.body, no_use=no_use)
 
     async def orphans(self) -> int:
         return len(self._orphans)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from runner.cli.output import put, put_json, say
 from runner.cli.sources import settings_of
 from runner.cli.target import Target, connected, for_target
 from runner.cli.visitor import DoorStore
+from runner.client import Client
 from runner.doctor import SECTIONS, Check, Facts, Verdict, diagnose, gather, section_of
 from runner.errors import ConfigError
 from runner.store import Store
-from runner.store.durability import judge
+from runner.store.durability import PROMISES, judge
 from runner.store.factory import open_store
-from runner.store.vitals import DURABILITIES, Demands, Durability, declared_of
+from runner.store.vitals import DURABILITIES, LOOKING, Demands, Durability, declared_of
 
 
 @click.command(cls=Command)
@@ -107,7 +109,7 @@ async def _store(target: Target, stack: AsyncExitStack) -> tuple[Store, str]:
         stack.push_async_callback(door.close)
         behind: Any = door  # as much of a store as is asked here
         return behind, door.namespace
-    store = open_store(target.store, namespace=target.namespace, demands=Demands(refusing=False))
+    store = open_store(target.store, namespace=target.namespace, demands=LOOKING)
     stack.push_async_callback(store.close)
     return store, target.namespace
 
@@ -134,25 +136,40 @@ def _queues(target: Target) -> tuple[str, ...]:
 # -- changing ------------------------------------------------------------------------------------------
 
 
+def _changing(target: Target) -> AbstractAsyncContextManager[Client]:
+    """Whatever is wrong with the store, or declared: who sees to that must not be refused for it."""
+    return connected(replace(target, demands=Demands(refusing=False)), publishing=False, changing=True)
+
+
 async def _declare(target: Target, durability: Durability | None, *, yes: bool) -> None:
     """Raises ConfigError for a durability that the server is not set to keep."""
-    async with connected(target, publishing=False) as client:
+    async with _changing(target) as client:
         vitals = await client.store.vitals()
         found = judge(vitals, Demands(durability=durability)) if durability else []
         for check in found:
             if check.code == "store.durability" and check.verdict is not Verdict.OK:
                 raise ConfigError(f"{vitals.name}: {check.told}")
         now = f"is declared with durability {vitals.declared!r}" if vitals.declared else "declares no durability"
-        asked = f"Declare {durability!r} instead?" if durability else "Declare none?"
+        asked = f"Declare {durability!r}{' instead' if vitals.declared else ''}?" if durability else "Declare none?"
         confirm(f"Namespace {client.store.namespace!r} {now}. {asked}", yes=yes)
         await client.store.declare(durability)
-        say(
-            f"Declared: {durability or 'nothing'}. Start processes with RUNNER_DURABILITY={durability or ''} from now on."
+        say(_declared(client.store.namespace, durability))
+
+
+def _declared(namespace: str, durability: Durability | None) -> str:
+    if durability is None:
+        return (
+            f"Namespace {namespace!r} declares no durability any more: processes start whatever the store is set to keep. "
+            "Take RUNNER_DURABILITY out of their settings, or the first that starts with it declares that again."
         )
+    return (
+        f"Namespace {namespace!r} declares durability {durability!r}: {PROMISES[durability]}. Processes that run are not "
+        f"stopped; give all RUNNER_DURABILITY={durability}, or none: one that asks for another is refused when it starts."
+    )
 
 
 async def _forget(target: Target, *, yes: bool) -> None:
-    async with connected(target, publishing=False) as client:
+    async with _changing(target) as client:
         losses = await client.store.losses()
         confirm(f"Forget {losses.rewound:,} rewound and {losses.orphaned:,} unknown executions?", yes=yes)
         await client.store.forget_losses()

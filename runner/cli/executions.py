@@ -21,6 +21,7 @@ from runner.cli.target import Target, connected, for_target
 from runner.cli.values import read_attributes, read_json, result_shown
 from runner.cli.watch import watch_until_ended
 from runner.detail import unread
+from runner.reader import no_status
 from runner.records import ChildLink, History, Page, Status
 
 
@@ -40,9 +41,19 @@ def _run(ctx: click.Context, work: Coroutine[Any, Any, Exit]) -> None:
 # -- list ----------------------------------------------------------------------------------------------
 
 
+class StatusChoice(click.Choice[str]):
+    """A status; for a word that is none but is looked for as one, it says where to find it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r}: {no_status(str(value))} (with --json).", param, ctx)
+
+
 @executions.command("list", cls=Command)
 @for_target
-@click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only in this status.")
+@click.option("--status", type=StatusChoice(list(map(str, Status))), help="Only in this status.")
 @click.option("--workflow", help="Only of this workflow.")
 @click.option("--since", type=duration, help="Only those created within this time, such as 1h or 2d.")
 @click.option(

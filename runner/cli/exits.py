@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 from runner.errors import (
@@ -44,6 +45,13 @@ def exit_of(error: RunnerError) -> Exit:
             return Exit.UNREACHABLE
         case _:
             return Exit.FAILED
+
+
+@dataclass(slots=True)
+class Form:
+    """How a command was asked to tell what it finds, and so also what ends it."""
+
+    as_json: bool = False
 
 
 def said(error: RunnerError) -> str:

@@ -13,6 +13,7 @@ import click
 
 from runner import log
 from runner.cli.config import defaults_for
+from runner.cli.exits import Form
 from runner.cli.output import say
 from runner.store.crashes import MAX_CRASHES
 from runner.store.demands import ALLOW_EVICTION, DURABILITY, EVICTIONS
@@ -41,6 +42,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.meta[_GIVEN] = dict(ctx.params)
+        if isinstance(ctx.obj, Form):
+            ctx.obj.as_json = bool(ctx.params.get("as_json"))  # from wherever it came
         # Commands without these options talk in plain words themselves: their logs are for what goes wrong.
         # The modules of an application may log with structlog, which has to be set up before they do.
         alone = "log_level" not in ctx.params and not ctx.params.get("app")

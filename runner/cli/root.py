@@ -12,9 +12,9 @@ from typing import NoReturn
 import click
 
 from runner.cli.config import read_config
-from runner.cli.exits import Exit, exit_of, said
+from runner.cli.exits import Exit, Form, exit_of, said
 from runner.cli.text import printable
-from runner.errors import RunnerError
+from runner.errors import RunnerError, UsageError
 
 #: Where each command lives, and what `runner --help` says of it: listing them must not load them.
 _COMMANDS = {
@@ -108,15 +108,26 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(args: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if args is None else list(args)
+    form = Form(as_json="--json" in words)  # until the command itself has read it
     try:
-        code = root.main(args=None if args is None else list(args), prog_name="runner", standalone_mode=False)
+        code = root.main(args=words, prog_name="runner", standalone_mode=False, obj=form)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _ended(form, UsageError.__name__, error.format_message(), error.exit_code)
     except RunnerError as error:
         click.echo("Error: " + printable(said(error), keep="\n"), err=True)
-        return exit_of(error)
+        return _ended(form, type(error).__name__, said(error), exit_of(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
-        return Exit.INTERRUPTED
+        return _ended(form, "Interrupted", "interrupted", Exit.INTERRUPTED)
     return code if isinstance(code, int) else Exit.OK
+
+
+def _ended(form: Form, code: str, error: str, exit: int) -> int:
+    """With --json there is a document on stdout whatever happens; on one line, for some commands write a line at a time."""
+    if form.as_json:
+        from runner.cli.output import put_json_line  # noqa: PLC0415 - `runner --help` must not load what it needs
+
+        put_json_line({"error": error, "code": code, "exit": int(exit)})
+    return int(exit)

@@ -183,7 +183,7 @@ def _act(target: Target, act: Act, *, as_json: bool) -> None:
 
 async def _acted(target: Target, act: Act, *, as_json: bool) -> None:
     """Do it, and tell what the schedule is like then."""
-    async with connected(target, publishing=False) as client:
+    async with connected(target, publishing=False, changing=True) as client:
         (look,) = await _looks(client, [await act(client)])
         if as_json:
             put_json(views.document(client.app, look))
@@ -205,7 +205,7 @@ def remove(ctx: click.Context, *, id: str, target: Target, yes: bool, as_json: b
 
 
 async def _remove(target: Target, id: str, *, as_json: bool) -> Exit:
-    async with connected(target, publishing=False) as client:
+    async with connected(target, publishing=False, changing=True) as client:
         removed = await client.remove_schedule(id)
     if as_json:
         put_json({"schedule_id": id, "removed": removed})

@@ -24,7 +24,8 @@ from runner.loading import load_app
 from runner.store import Store
 from runner.store.demands import demands_of
 from runner.store.factory import open_store
-from runner.store.vitals import NO_DEMANDS, Demands
+from runner.store.vitals import LOOKING, NO_DEMANDS, Demands
+from runner.urls import masked
 
 _NO_NAMESPACE = "whose executions? Give --app module:attr, or --namespace NAME (the name of the App)"
 
@@ -105,14 +106,14 @@ def _app_or_name(app: str | None, app_dir: Path | None, namespace: str | None) -
 
 
 @asynccontextmanager
-async def connected(target: Target, *, publishing: bool) -> AsyncGenerator[Client]:
-    """A client on the target. ``publishing``: it will make executions ready, so the broker is needed too.
+async def connected(target: Target, *, publishing: bool, changing: bool = False) -> AsyncGenerator[Client]:
+    """A client on the target. ``publishing``: it will make executions ready, so the broker is needed too; ``changing``: it will
+    write into the store all the same. Who does neither only looks: nothing is created by that.
 
     Raises StoreUnavailable, BrokerUnavailable or ConfigError.
     """
     file = _existing(target.store)
-    # Who only looks is refused nothing: what is wrong with a store has to be looked at.
-    demands = target.demands if publishing else Demands(refusing=False)
+    demands = target.demands if publishing or changing else LOOKING
     async with AsyncExitStack() as stack:
         if file is None:
             store: Store = open_store(target.store, namespace=target.namespace, demands=demands)
@@ -123,6 +124,10 @@ async def connected(target: Target, *, publishing: bool) -> AsyncGenerator[Clien
             broker = MemoryBroker(store.namespace)
         stack.push_async_callback(store.close)
         await store.open()
+        if demands.looking and not await store.laid_out():
+            say(
+                f"Nothing has been kept in namespace {store.namespace!r} at {masked(target.store)} yet: is the name right?"
+            )
         stack.push_async_callback(broker.close)
         await broker.open()
         yield await stack.enter_async_context(Client(app, store, broker))

@@ -130,6 +130,10 @@ class DoorStore:
         gone: bool = await self._ask("drop_schedule", (id, revision))
         return gone
 
+    async def laid_out(self) -> bool:
+        """Somebody works in it: the process behind the door."""
+        return True
+
     async def vitals(self) -> StoreVitals:
         vitals: StoreVitals = await self._ask("vitals", None)
         return vitals

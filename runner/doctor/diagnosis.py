@@ -44,16 +44,23 @@ def _of_broker(facts: Facts) -> Iterator[Check]:
 
 def _of_fleet(facts: Facts) -> Iterator[Check]:
     if isinstance(facts.store, StoreFacts):
-        broker = facts.broker if isinstance(facts.broker, BrokerFacts) else None
-        yield from check_fleet(facts.store, broker, facts.queues)
+        yield from check_fleet(facts.store, facts.queues)
 
 
 def _of_namespace(facts: Facts) -> Iterator[Check]:
     if isinstance(facts.store, StoreFacts):
-        yield ok("namespace.partitions", f"{facts.namespace}: {facts.store.vitals.partitions} partitions")
+        yield _partitions(facts.namespace, facts.store)
         yield _promise(facts, facts.store)
         yield from _breaks(facts.store)
         yield _losses(facts.store.losses)
+
+
+def _partitions(namespace: str, store: StoreFacts) -> Check:
+    code = "namespace.partitions"
+    if store.laid_out:
+        return ok(code, f"{namespace}: {store.vitals.partitions} partitions")
+    cure = "is the name right? The first process that works in it lays it out"
+    return warn(code, f"nothing has been kept in namespace {namespace!r} yet", cure)
 
 
 def _promise(facts: Facts, store: StoreFacts) -> Check:

@@ -29,13 +29,17 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """``leader``: the scheduler that leads, empty when none does."""
+    """``leader``: the scheduler that leads, empty when none does. ``workers``: also those that died a while ago.
+
+    ``laid_out``: somebody has worked in this namespace.
+    """
 
     vitals: StoreVitals
     losses: Losses
     leader: str = ""
     workers: tuple[WorkerInfo, ...] = ()
     backlog: Mapping[str, int] = field(default_factory=dict[str, int])
+    laid_out: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from runner.checks import Check, fail, ok, warn
-from runner.doctor.facts import BrokerFacts, StoreFacts
+from runner.doctor.facts import StoreFacts
+from runner.fleet import lives
 from runner.records import WorkerInfo
 
 _START_WORKERS = "start `runner worker --queues …` for them"
 
 
-def check_fleet(store: StoreFacts, broker: BrokerFacts | None, queues: Sequence[str]) -> Iterator[Check]:
-    yield _leader(store)
-    yield _workers(store.workers, store.vitals.now)
-    yield from _builds(store.workers)
-    yield _queues(store, broker, queues)
+def check_fleet(store: StoreFacts, queues: Sequence[str]) -> Iterator[Check]:
+    live = [one for one in store.workers if lives(one, store.vitals.now)]
+    yield _leader(store, live)
+    yield _workers(live, store.vitals.now)
+    yield from _gone([one for one in store.workers if one not in live], store.vitals.now)
+    yield from _builds(live)
+    yield _queues(store, live, queues)
 
 
-def _leader(store: StoreFacts) -> Check:
+def _leader(store: StoreFacts, live: Sequence[WorkerInfo]) -> Check:
     if store.leader:
         return ok("fleet.leader", f"{store.leader} leads")
     text, cure = "no scheduler leads: timers, schedules and recovery wait", "start `runner scheduler`"
-    at_work = bool(store.workers or store.backlog)
+    at_work = bool(live or store.backlog)
     return fail("fleet.leader", text, cure) if at_work else warn("fleet.leader", text, cure)
 
 
-def _workers(workers: Sequence[WorkerInfo], now: int) -> Check:
-    if not workers:
-        return warn("fleet.workers", "no worker was heard of within the last minute", "start `runner worker`")
-    late = [one for one in workers if now - one.seen_at > one.lease_ms]
-    text = f"{len(workers)} workers with {sum(one.slots for one in workers)} slots"
-    if late:
-        names = ", ".join(f"{one.id} ({(now - one.seen_at) / 1000:.0f} s)" for one in late)
-        return warn("fleet.workers", f"{text}; not heard of for longer than their lease: {names}", "look at their logs")
-    oldest = max(now - one.seen_at for one in workers)
-    return ok("fleet.workers", f"{text}, each heard of within {max(oldest, 0) / 1000:.1f} s")
+def _workers(live: Sequence[WorkerInfo], now: int) -> Check:
+    if not live:
+        return warn("fleet.workers", "no worker is alive", "start `runner worker`")
+    oldest = max(now - one.seen_at for one in live)
+    slots = sum(one.slots for one in live)
+    text = f"{len(live)} workers with {slots} slots, each heard of within {max(oldest, 0) / 1000:.1f} s"
+    return ok("fleet.workers", text)
 
 
-def _builds(workers: Sequence[WorkerInfo]) -> Iterator[Check]:
-    builds = Counter(one.build for one in workers)
+def _gone(gone: Sequence[WorkerInfo], now: int) -> Iterator[Check]:
+    """One that leaves in good order says so, and is forgotten."""
+    if gone:
+        names = ", ".join(f"{one.id} ({(now - one.seen_at) / 1000:.0f} s ago)" for one in gone)
+        yield warn("fleet.gone", f"workers that died, or are cut off from the store: {names}", "look at their logs")
+
+
+def _builds(live: Sequence[WorkerInfo]) -> Iterator[Check]:
+    builds = Counter(one.build for one in live)
     told = ", ".join(f"{build or '(unnamed)'}: {count}" for build, count in sorted(builds.items()))
     if len(builds) > 1:
         cure = "let the roll-out end, or replace those that are old"
@@ -49,12 +56,12 @@ def _builds(workers: Sequence[WorkerInfo]) -> Iterator[Check]:
         yield ok("fleet.builds", f"one build: {told}")
 
 
-def _queues(store: StoreFacts, broker: BrokerFacts | None, queues: Sequence[str]) -> Check:
-    served = {queue for worker in store.workers for queue in worker.queues}
-    waiting = _waiting(store.backlog, broker)
-    stranded = sorted(queue for queue in waiting if queue not in served)
+def _queues(store: StoreFacts, live: Sequence[WorkerInfo], queues: Sequence[str]) -> Check:
+    """What waits is known to the store. Hints at the broker are not counted: of one execution there may be several, or none."""
+    served = {queue for worker in live for queue in worker.queues}
+    stranded = sorted(queue for queue, ready in store.backlog.items() if ready and queue not in served)
     if stranded:
-        told = ", ".join(f"{queue} ({waiting[queue]:,} waiting)" for queue in stranded)
+        told = ", ".join(f"{queue} ({store.backlog[queue]:,} executions are ready)" for queue in stranded)
         return fail("fleet.queues", f"queues without a worker: {told}", _START_WORKERS)
     idle = sorted(set(queues) - served)
     if idle:
@@ -63,12 +70,3 @@ def _queues(store: StoreFacts, broker: BrokerFacts | None, queues: Sequence[str]
     return ok(
         "fleet.queues", f"{ready:,} executions are ready, in queues that workers serve" if ready else "nothing waits"
     )
-
-
-def _waiting(backlog: Mapping[str, int], broker: BrokerFacts | None) -> Counter[str]:
-    """The larger of what the store has ready and what the broker has waiting: both tell of the same executions."""
-    waiting = Counter({queue: count for queue, count in backlog.items() if count})
-    for one in broker.vitals.queues if broker else ():
-        if one.waiting:
-            waiting[one.queue] = max(waiting[one.queue], one.waiting)
-    return waiting

@@ -9,7 +9,7 @@ from runner.broker import Broker
 from runner.doctor.facts import Alarms, BrokerFacts, StoreFacts
 from runner.doctor.management import alarms_at
 from runner.errors import BrokerUnavailable, RunnerError, StoreUnavailable
-from runner.fleet import workers_of
+from runner.fleet import heard_of
 from runner.store import Store
 
 
@@ -28,11 +28,9 @@ async def gather(
 async def _ask_store(store: Store) -> StoreFacts | str:
     try:
         await store.open()
-        vitals, losses, backlog, leader = await asyncio.gather(
-            store.vitals(), store.losses(), store.backlog(), store.leader()
+        vitals, losses, backlog, leader, workers, laid_out = await asyncio.gather(
+            store.vitals(), store.losses(), store.backlog(), store.leader(), heard_of(store), store.laid_out()
         )
-        # Asking for these forgets the old ones, and a replica takes no writes.
-        workers = [] if vitals.facts.get("role") == "slave" else await workers_of(store)
     except StoreUnavailable as error:
         return str(error)
     return StoreFacts(
@@ -41,6 +39,7 @@ async def _ask_store(store: Store) -> StoreFacts | str:
         leader=leader.leader if leader else "",
         workers=tuple(workers),
         backlog=dict(backlog),
+        laid_out=laid_out,
     )
 
 

@@ -68,9 +68,21 @@ def _writes(facts: Mapping[str, str]) -> Iterator[Check]:
             )
         else:
             yield ok("store.writes", "the last write and rewrite of the append-only file succeeded")
-    if facts.get("save", "") and facts.get("rdb_last_bgsave_status", "ok") != "ok":
-        cure = "look at the disk and the server's log: it may refuse writes (MISCONF)"
-        yield fail("store.snapshots", "the last snapshot failed", cure)
+    if facts.get("rdb_last_bgsave_status", "ok") != "ok":
+        yield from _failed_snapshot(facts.get("save"), facts.get("stop-writes-on-bgsave-error"))
+
+
+def _failed_snapshot(save: str | None, stop: str | None) -> Iterator[Check]:
+    """Without save points the server does not mind. ``None``: not readable."""
+    code, failed = "store.snapshots", "the last snapshot failed"
+    look = "look at the disk and the server's log"
+    if save is None or (save and stop is None):
+        yield warn(code, f"{failed}; where it has save points, the server refuses all writes (MISCONF)", look)
+    elif save and stop != "no":
+        cure = f"{look}; once it can save again (BGSAVE), it takes writes again"
+        yield fail(code, f"{failed}, and so the server refuses all writes (MISCONF)", cure)
+    elif save:
+        yield warn(code, failed, look)
 
 
 def _memory(facts: Mapping[str, str]) -> Check:
@@ -78,9 +90,14 @@ def _memory(facts: Mapping[str, str]) -> Check:
     if not limit:
         cure = "set maxmemory to about half of the machine's, so that Redis refuses new work before the kernel kills it"
         return warn("store.memory", f"{_size(used)} used, no limit", cure)
-    text = f"{_size(used)} of {_size(limit)} used"
+    text, cure = (
+        f"{_size(used)} of {_size(limit)} used",
+        "raise maxmemory, or keep ended executions for less long (retention)",
+    )
+    if used - int(facts.get("mem_not_counted_for_evict", 0)) >= limit:
+        return fail("store.memory", f"{text}: it is full, and refuses starts and signals (Overloaded)", cure)
     if used >= NEARLY_FULL * limit:
-        return warn("store.memory", text, "raise maxmemory, or keep ended executions for less long (retention)")
+        return warn("store.memory", text, cure)
     return ok("store.memory", text)
 
 

@@ -12,8 +12,8 @@ them at once, and with the ``rows`` they added to audit trails (also of executio
 A repeat answers with neither.
 
 The store's own audit rows: ``created`` (workflow, version, parent), ``status`` (from, to, worker at a claim, cause at an
-end), ``delivered`` (kind, name: a signal or a notice), ``cancel`` (reason), ``operator`` (action, actor, and what
-``Operate.audit`` brings); a commit adds the rows it is given, before the change of status that it leads to.
+end), ``delivered`` (kind, name: a signal or a notice), ``cancel`` (reason), ``operator`` (action, actor; ``Operate.audit``
+takes its place); a commit adds the rows it is given, before the change of status that it leads to.
 Methods raise ``StoreUnavailable`` when no answer came (what was asked may have happened), its subclass
 ``StoreClosed`` once the store was closed, and ``Overloaded`` where new work is refused because it is full.
 """
@@ -64,6 +64,8 @@ PARTITIONS = 16
 GRACE_MS = 2_000
 #: A passed-over execution is offered again after this long, doubling up to the second figure, in ms.
 PASS_FIRST_MS, PASS_LAST_MS = 1_000, 30_000
+#: A worker that has died is remembered for this long after its last heartbeat, in ms: so many can be looked at.
+HEARD_MS = 600_000
 
 
 def partition_of(execution_id: str, partitions: int) -> int:
@@ -95,7 +97,7 @@ class Renewer(Protocol):
     def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]: ...
 
     def heartbeat(self, worker: WorkerInfo) -> None:
-        """Record the worker as alive now."""
+        """Record the worker as alive now. One that is new has those forgotten that were not heard of for HEARD_MS."""
         ...
 
     def close(self) -> None: ...
@@ -111,7 +113,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect and check the namespace.
+        """Connect, check the namespace, and lay it out where it is new; for who only looks see ``runner.store.vitals.Demands``.
 
         Raises ConfigError when the namespace exists with another number of partitions, a newer schema or another
         declared durability, and when the server is not set to keep what is promised (``runner.store.durability``);
@@ -253,7 +255,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         * FORK: of any. Leaves its rows in the trail, and nothing else; an owner keeps its lease.
 
         RETRY, ROLLBACK and RECORD forget the entries ``drop`` and put ``mark`` behind the last entry.
-        ``audit`` is added to the trail as it is.
+        One act is one row: ``audit`` as it is, or the store's own.
         """
         ...
 
@@ -304,7 +306,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         ...
 
     async def workers(self, within_ms: int) -> list[WorkerInfo]:
-        """The workers whose last heartbeat is at most this old; older ones are forgotten."""
+        """The workers whose last heartbeat is at most this old, by id: those of the last HEARD_MS can be asked for."""
         ...
 
     async def farewell(self, worker_id: str) -> None:

@@ -239,6 +239,9 @@ class SealedStore:
     async def leader(self) -> Leadership | None:
         return await self._store.leader()
 
+    async def laid_out(self) -> bool:
+        return await self._store.laid_out()
+
     async def vitals(self) -> StoreVitals:
         return await self._store.vitals()
 

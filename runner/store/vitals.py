@@ -37,16 +37,22 @@ class Demands:
     ``durability``: what the store must promise about acknowledged writes. ``everysec``: a power loss takes at most the
     last second or two. ``fsync``: it takes nothing. None: what the namespace was declared with, or nothing.
     ``allow_eviction``: a maxmemory-policy other than ``noeviction``, by name, that is put up with.
-    ``refusing`` False: for who only looks: nothing is refused, declared or warned of.
+    ``refusing`` False: whatever the server is set to keep, nothing is refused, declared or warned of.
+    ``looking``: for who writes nothing: opening creates nothing either, asks nothing of the server, a replica will do, and the
+    namespace is taken as it is, with the number of partitions that it has. What is not there looks empty (``laid_out``);
+    what a newer version has laid out is refused all the same, for it would be misread.
     """
 
     durability: Durability | None = None
     allow_eviction: str = ""
     refusing: bool = True
+    looking: bool = False
 
 
 #: Of a process that asks for nothing: what the namespace declares is checked all the same.
 NO_DEMANDS = Demands()
+#: Of who only looks: what is wrong with a store has to be looked at.
+LOOKING = Demands(refusing=False, looking=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,10 @@ class Losses:
 
 
 class Vitals(Protocol):
+    async def laid_out(self) -> bool:
+        """Whether anybody has worked in this namespace: False for a name that is mistyped, or that nobody has used yet."""
+        ...
+
     async def vitals(self) -> StoreVitals:
         """As it is now. Settings that may not be read are missing; it never fails for them. Raises StoreUnavailable."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from runner.fleet import lives
 from runner.load import LongStep
 from runner.records import AuditEntry, Execution, History, Leadership, Wait, WorkerInfo
 from runner.store.standing import Standing
@@ -94,8 +95,8 @@ class Facts:
 
     @property
     def live(self) -> tuple[WorkerInfo, ...]:
-        """The workers that were heard of within their own lease's time."""
-        return tuple(one for one in self.fleet.workers if self.now - one.seen_at < one.lease_ms)
+        """The workers that live."""
+        return tuple(one for one in self.fleet.workers if lives(one, self.now))
 
     def knows(self, source: str) -> bool:
         return source not in self.fleet.away

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from tests.cli.conftest import Said
-from tests.servers import RedisServer, free_ports
+from tests.servers import RedisServer, free_ports, start_redis, wait_until
 
 Here = Callable[..., Said]
 
@@ -85,6 +85,47 @@ def test_what_cannot_be_reached_ends_with_3_and_the_rest_is_told(here: Here, red
     assert checks(said)["broker.server"] == "fail"
     assert checks(said)["store.durability"] == "ok"
     assert "hidden" not in said.out + said.err
+
+
+@pytest.fixture
+def unwilling(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server with save points whose folder is gone at its next snapshot: from then on it takes no writes."""
+    (tmp_path / "data").mkdir()
+    server = start_redis(tmp_path, appendonly="no", save="3600 1", dir=str(tmp_path / "data"))
+    yield server
+    server.kill()
+
+
+def test_a_server_that_takes_no_writes_is_named_and_can_be_looked_at(
+    here: Here, unwilling: RedisServer, rabbit_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_NAMESPACE", namespace)
+
+    def on(*arguments: str) -> Said:
+        return here(*arguments, "--app", "shop:app", "--store", unwilling.url, "--broker", rabbit_url)
+
+    assert on("start", "quick", '{"id": "7", "amount": 1}', "--id", "e-1").code == 0
+    (tmp_path / "data").rmdir()
+    with Redis.from_url(unwilling.url) as admin:
+        admin.bgsave()
+        wait_until(lambda: admin.info("persistence")["rdb_last_bgsave_status"] == "err", 60, lambda: "it was saved")
+    told = on("doctor", "--json")
+    assert told.code == 1, "it can be reached, and is not well"
+    assert checks(told)["store.snapshots"] == "fail"
+    assert checks(told)["fleet.queues"] == "fail"
+    looks = ("executions list", "executions show e-1", "executions audit e-1", "schedules list", "workers list", "fsck")
+    for look in (*looks, "why e-1", "queues list"):
+        said = on(*look.split(), "--json")
+        assert said.code == 0, (look, said.err)
+
+
+def test_looking_at_a_name_that_nobody_uses_says_so_and_makes_nothing(on: Here, redis_url: str, namespace: str) -> None:
+    said = on("executions", "list", "--json")
+    assert said.json() == {"executions": [], "cursor": None}
+    assert "Nothing has been kept in namespace" in said.err
+    assert checks(on("doctor", "--json"))["namespace.partitions"] == "warn"
+    with Redis.from_url(redis_url) as admin:
+        assert not admin.exists(f"runner:{{{namespace}}}:meta")
 
 
 def test_queues_are_listed_with_what_is_ready_and_who_consumes(on: Here) -> None:

@@ -70,6 +70,47 @@ def test_module_and_script_are_the_same():
     assert done.stdout.startswith("runner ")
 
 
+# -- errors as documents -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "exit", "words"),
+    [
+        (("executions", "show", "missing"), "UnknownExecution", 4, "no execution 'missing'"),
+        (("why", "missing"), "UnknownExecution", 4, "no execution 'missing'"),
+        (("schedules", "show", "missing"), "UnknownSchedule", 4, "no schedule 'missing'"),
+        (("executions", "force-fail", "missing", "--reason", "x"), "UsageError", 2, "say --yes"),
+        (("executions", "list", "--limit", "0"), "UsageError", 2, "--limit"),
+        (("executions", "list", "--status", "timed_out"), "UsageError", 2, "a cause of failed ones"),
+        (("executions", "lost"), "UsageError", 2, "No such command"),
+        (("queues", "list"), "ConfigError", 2, "keeps its queues in memory"),
+    ],
+)
+def test_with_json_an_error_is_a_document_too(call, project, arguments, code, exit, words):
+    (project / "state.db").touch()
+    where = () if "lost" in arguments else ("--namespace", "shop", "--store", "sqlite:///state.db")
+    told = call(*arguments, *where, "--json")
+    document = told.json()
+    assert (told.code, document["exit"], document["code"]) == (exit, exit, code)
+    assert words in document["error"]
+    assert words in told.err, "and people read it all the same"
+    assert call(*arguments, *where).out == ""
+
+
+def test_json_may_be_asked_for_by_a_variable(call, project, monkeypatch):
+    (project / "state.db").touch()
+    monkeypatch.setenv("RUNNER_WHY_AS_JSON", "1")
+    told = call("why", "missing", "--namespace", "shop", "--store", "sqlite:///state.db")
+    assert (told.code, told.json()["code"]) == (4, "UnknownExecution")
+
+
+def test_a_cause_is_told_from_a_status(call):
+    told = call("executions", "list", "--status", "timed_out")
+    assert "pending, running, sleeping" in told.err
+    assert "timed_out is a cause of failed ones" in told.err
+    assert "cause" not in call("executions", "list", "--status", "nonsense").err
+
+
 # -- exit codes --------------------------------------------------------------------------------------------
 
 

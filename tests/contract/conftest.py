@@ -16,7 +16,7 @@ from runner.courier import Courier
 from runner.fsck import FsckReport, fsck
 from runner.hooks import Hooks
 from runner.store import PARTITIONS, Store
-from runner.store.vitals import Demands, Durability
+from runner.store.vitals import LOOKING, Demands, Durability
 from tests.contract.fsck_kit import Check
 from tests.contract.hands import Hand, hand_into
 from tests.contract.kit import Elapse
@@ -46,10 +46,16 @@ class Backend:
         self._clock = clock
 
     def store(
-        self, namespace: str | None = None, partitions: int = PARTITIONS, durability: Durability | None = None
+        self,
+        namespace: str | None = None,
+        partitions: int = PARTITIONS,
+        durability: Durability | None = None,
+        *,
+        looking: bool = False,
     ) -> Store:
         """A store that is not open yet. SQLite takes one at a time on its file."""
-        return self._make(namespace or self.namespace, partitions, Demands(durability=durability))
+        demands = LOOKING if looking else Demands(durability=durability)
+        return self._make(namespace or self.namespace, partitions, demands)
 
     async def elapse(self, store: Store, ms: int) -> None:
         """Return when the store's clock has moved on by ``ms``."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import aio_pika
 import pytest
 
-from runner.broker import Broker, EventRefused, Listening
+from runner.broker import Broker, EventRefused, Listening, Replayed
 from runner.broker.memory import Copy, MemoryBroker
 from runner.broker.rabbitmq.message import QUEUE
 from runner.broker.topology import Topology
@@ -41,13 +41,17 @@ async def test_a_hint_goes_back_and_what_nobody_can_read_stays(broker: Broker, i
     await bury("orders", hint(7).encode())
     await bury("on:nobody", b"an event")
     await eventually(lambda: dead(broker, 3), "the others are dead letters")
-    assert await broker.replay(10) == 1
+    replayed = await broker.replay(10)
+    assert replayed.given_back == 1
+    kept = {letter.queue: letter.no_use for letter in replayed.kept}
+    assert "not msgpack" in kept["mails"]
+    assert kept["on:nobody"] == "nobody listens as 'nobody': its queue is not there"
     consumer = await broker.consume({"orders": 1}, caught)
     delivery = await caught.next()
     assert (delivery.queue, delivery.hint) == ("orders", hint(7))
     await delivery.ack()
     await eventually(lambda: dead(broker, 2), "the others stay")
-    assert await broker.replay(10) == 0
+    assert (await broker.replay(10)).given_back == 0
     for one in (consumer, reader):
         await one.stop()
 
@@ -64,11 +68,25 @@ async def test_an_event_that_was_refused_is_heard_again_as_it_was(broker: Broker
     emission = Emission(id="e-1/1/x", event="placed", payload=b"tea", execution_id="e-1", workflow="order", at=5)
     await broker.emit(emission)
     await eventually(lambda: dead(broker, 1), "the event is a dead letter")
-    assert await broker.replay(10) == 1
+    assert await broker.replay(10) == Replayed(given_back=1, kept=())
     await eventually(lambda: len(heard) == 2, "it is heard again")
     assert heard == [emission, emission]
     await eventually(lambda: dead(broker, 0), "it is dead no more")
     await consumer.stop()
+
+
+async def test_what_is_chosen_is_thrown_away_and_the_rest_stays(broker: Broker, bury: Bury) -> None:
+    for queue, body in (("orders", b"junk"), ("orders", hint(1).encode()), ("mails", b"junk"), ("", hint(2).encode())):
+        await bury(queue, body)
+    await eventually(lambda: dead(broker, 4), "all are dead letters")
+    useless = {(one.queue, one.body) for one in await broker.dead_letters(10) if one.no_use}
+    assert useless == {("orders", b"junk"), ("mails", b"junk"), ("", hint(2).encode())}
+    gone = await broker.discard(10, lambda letter: letter.queue == "orders" and bool(letter.no_use))
+    assert [(one.queue, one.body) for one in gone] == [("orders", b"junk")]
+    await eventually(lambda: dead(broker, 3), "the others stay")
+    assert await broker.discard(10, lambda _: False) == []
+    assert len(await broker.discard(10, lambda _: True)) == 3
+    assert await broker.dead_letters(10) == []
 
 
 async def dead(broker: Broker, count: int) -> bool:

@@ -39,6 +39,13 @@ def vitals(**facts: str) -> StoreVitals:
     )
 
 
+STOPS, GOES_ON = {"stop-writes-on-bgsave-error": "yes"}, {"stop-writes-on-bgsave-error": "no"}
+
+
+def failed_save(**facts: str) -> StoreVitals:
+    return vitals(rdb_last_bgsave_status="err", **facts)
+
+
 def worker(id: str = "w-1", *, build: str = "b1", queues: tuple[str, ...] = ("default",), ago: int = 10) -> WorkerInfo:
     return WorkerInfo(id=id, build=build, queues=queues, workflows=(), slots=5, lease_ms=10_000, seen_at=NOW - ago)
 
@@ -77,7 +84,16 @@ def test_a_healthy_namespace_has_nothing_to_say_but_what_cannot_be_seen() -> Non
         (with_store(vitals=vitals(maxmemory_policy="allkeys-lru")), "store.eviction", "fail", "noeviction"),
         (with_store(vitals=vitals(aof_last_write_status="err")), "store.writes", "fail", "disk"),
         (with_store(vitals=vitals(aof_last_bgrewrite_status="err")), "store.writes", "warn", "rewrite"),
-        (with_store(vitals=vitals(save="60 1", rdb_last_bgsave_status="err")), "store.snapshots", "fail", "MISCONF"),
+        (with_store(vitals=failed_save(save="60 1")), "store.snapshots", "warn", "where it has save points"),
+        (with_store(vitals=failed_save(**STOPS, save="60 1")), "store.snapshots", "fail", "refuses all writes"),
+        (with_store(vitals=failed_save(**GOES_ON, save="60 1")), "store.snapshots", "warn", "the last snapshot failed"),
+        (with_store(vitals=vitals(used_memory="1000")), "store.memory", "fail", "Overloaded"),
+        (
+            with_store(vitals=vitals(used_memory="1000", mem_not_counted_for_evict="1")),
+            "store.memory",
+            "warn",
+            "raise maxmemory",
+        ),
         (with_store(vitals=vitals(maxmemory="0")), "store.memory", "warn", "no limit"),
         (with_store(vitals=vitals(used_memory="950")), "store.memory", "warn", "raise maxmemory"),
         (with_store(vitals=vitals(evicted_keys="7")), "store.evicted", "fail", "deleted 7 keys"),
@@ -120,15 +136,20 @@ def test_a_healthy_namespace_has_nothing_to_say_but_what_cannot_be_seen() -> Non
         (with_store(leader=""), "fleet.leader", "fail", "runner scheduler"),
         (with_store(leader="", workers=()), "fleet.leader", "warn", "runner scheduler"),
         (with_store(workers=()), "fleet.workers", "warn", "runner worker"),
-        (with_store(workers=(worker(ago=30_000),)), "fleet.workers", "warn", "w-1 (30 s)"),
+        (with_store(workers=(worker(ago=30_000),)), "fleet.workers", "warn", "no worker is alive"),
+        (with_store(workers=(worker(), worker("w-2", ago=30_000))), "fleet.workers", "ok", "1 workers with 5 slots"),
+        (with_store(workers=(worker(), worker("w-2", ago=30_000))), "fleet.gone", "warn", "w-2 (30 s ago)"),
+        (with_store(workers=(worker(), worker("w-2", build="b2", ago=30_000))), "fleet.builds", "ok", "one build"),
+        (with_store(workers=(worker(ago=30_000),), backlog={"default": 1}), "fleet.queues", "fail", "1 executions"),
         (with_store(workers=(worker(), worker("w-2", build="b2"))), "fleet.builds", "warn", "b1: 1, b2: 1"),
-        (with_store(backlog={"gpu": 4}), "fleet.queues", "fail", "gpu (4 waiting)"),
+        (with_store(backlog={"gpu": 4}), "fleet.queues", "fail", "gpu (4 executions are ready)"),
         (
             with_broker(queues=(QueueVitals(queue="gpu", waiting=9), QueueVitals(queue="none", waiting=None))),
             "fleet.queues",
-            "fail",
-            "gpu (9 waiting)",
+            "ok",
+            "nothing waits",  # hints may be copies, or of what is long done
         ),
+        (with_store(laid_out=False), "namespace.partitions", "warn", "is the name right?"),
         (replace(WELL, queues=("default", "mail")), "fleet.queues", "warn", "mail"),
         (with_store(vitals=replace(vitals(), declared=None)), "namespace.durability", "warn", "RUNNER_DURABILITY"),
         (replace(WELL, demands=Demands(durability="everysec")), "namespace.durability", "fail", "--set-durability"),

@@ -235,6 +235,6 @@ def test_what_rests_on_the_journal_names_its_length_and_what_does_not_does_not()
     assert (reopened.entries, reopened.audit, reopened.actor) == (1, None, "ann")
     edited = request_of(skip_of(failed, "a", b""), failed, actor="ann", request="r")
     assert edited.entries == 1 and edited.audit is not None
-    assert dict(edited.audit.fields) == {"verb": "skip_step", "step": "a", "actor": "ann"}
+    assert dict(edited.audit.fields) == {"action": "record", "verb": "skip_step", "step": "a", "actor": "ann"}
     live = history(Status.RUNNING, entry(1, "a"))
     assert request_of(force_fail_of(live, "why"), live, actor="ann", request="r").entries is None

@@ -372,15 +372,6 @@ async def heartbeat(store: RedisStore, lose: Lose) -> Any:
     renewer.close()
 
 
-@case
-async def workers(store: RedisStore, lose: Lose) -> Any:
-    renewer = store.renewer()
-    await asyncio.to_thread(renewer.heartbeat, A_WORKER)
-    renewer.close()
-    lose()
-    return await store.workers(60_000)
-
-
 A_WORKER = WorkerInfo(id="w-1", build="b", queues=("default",), workflows=(("order", 1, "default"),), slots=1)
 
 

@@ -12,17 +12,17 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from runner.broker import Consumer, DeadLetter, Handler, Listening
+from runner.broker import Consumer, DeadLetter, Handler, Listening, Replayed
 from runner.broker.envelope import CONTENT_TYPE, headers_of
 from runner.broker.handling import check_listening, check_prefetch, handle, hear
 from runner.broker.rabbitmq.address import parse_address
 from runner.broker.rabbitmq.consumer import RabbitConsumer
+from runner.broker.rabbitmq.dead_letters import DeadLetters
 from runner.broker.rabbitmq.examiner import examine, probe
 from runner.broker.rabbitmq.inspector import Inspector
 from runner.broker.rabbitmq.intake import Intake
 from runner.broker.rabbitmq.message import RabbitMessage
 from runner.broker.rabbitmq.publisher import Post, Publisher
-from runner.broker.rabbitmq.replayer import replay
 from runner.broker.topology import Plan, Topology, heard_by
 from runner.broker.vitals import BrokerVitals
 from runner.log import Logger
@@ -50,7 +50,8 @@ class RabbitBroker:
         self._check_every = check_every
         self._topology = Topology(namespace)
         self._publisher = Publisher(self._address, self._topology)
-        self._inspector = Inspector(self._address, self._topology)
+        self._inspector = Inspector(self._address)
+        self._dead_letters = DeadLetters(self._address, self._topology, self._publisher, self._inspector)
         self._consumers: list[RabbitConsumer] = []
 
     async def open(self, queues: Sequence[str] = ()) -> None:
@@ -112,13 +113,16 @@ class RabbitBroker:
         return await self._inspector.depth(self._topology.queue(queue))
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        return await self._inspector.dead_letters(limit)
+        return await self._dead_letters.look(limit)
 
     async def orphans(self) -> int:
         return await self._inspector.depth(self._topology.orphans) or 0
 
-    async def replay(self, limit: int) -> int:
-        return await replay(self._address, self._topology, self._publisher, self._inspector, limit)
+    async def replay(self, limit: int) -> Replayed:
+        return await self._dead_letters.replay(limit)
+
+    async def discard(self, limit: int, chosen: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+        return await self._dead_letters.discard(limit, chosen)
 
     async def vitals(self, queues: Sequence[str]) -> BrokerVitals:
         return await examine(self._address, self._topology, queues)

@@ -94,7 +94,7 @@ def inbox_blob(deliver: Deliver) -> bytes:
 
 def worker_blob(worker: WorkerInfo) -> bytes:
     fields = (worker.id, worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms)
-    return bytes(msgpack.packb((*fields, worker.load.row())))
+    return bytes(msgpack.packb((*fields, worker.load.row(), worker.host, worker.pid)))
 
 
 def _end(end: End | None) -> tuple[Word, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 from runner.core.status import TRANSITIONS
 from runner.core.wakefulness import READY_WITHIN_MS
 from runner.records import TERMINAL
-from runner.store import GRACE_MS, PASS_FIRST_MS, PASS_LAST_MS
+from runner.store import GRACE_MS, HEARD_MS, PASS_FIRST_MS, PASS_LAST_MS
 from runner.store.vitals import GONE_KEPT, GONE_MS, KEPT_LOSSES, LEAP
 
 #: A start with a parent is running work: the same script, but never refused for want of memory.
@@ -31,6 +31,7 @@ _LIMITS = {
     "losses": KEPT_LOSSES,
     "gone": GONE_KEPT,
     "gone_ms": GONE_MS,
+    "heard": HEARD_MS,
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runner.codec import unpack_as
 from runner.errors import PayloadError
-from runner.load import NO_LOAD, Load
+from runner.load import of_heartbeat
 from runner.records import (
     AuditEntry,
     Cause,
@@ -132,6 +132,7 @@ def parcel(reply: Reply, partition: int) -> Parcel:
 def worker(reply: bytes) -> WorkerInfo:
     seen_at, _, blob = reply.partition(b" ")
     id, build, queues, workflows, slots, lease_ms, *later = unpack_as(blob, "worker", 6)
+    load, host, pid = of_heartbeat(later)
     return WorkerInfo(
         id=id,
         build=build,
@@ -140,7 +141,9 @@ def worker(reply: bytes) -> WorkerInfo:
         slots=slots,
         lease_ms=lease_ms,
         seen_at=int(seen_at),
-        load=Load.of_row(later[0]) if later else NO_LOAD,
+        load=load,
+        host=host,
+        pid=pid,
     )
 
 

@@ -47,6 +47,7 @@ INFO = frozenset(
         "maxmemory",
         "maxmemory_policy",
         "used_memory",
+        "mem_not_counted_for_evict",
         "used_memory_scripts",
         "number_of_cached_scripts",
         "evicted_keys",
@@ -55,7 +56,7 @@ INFO = frozenset(
         "maxclients",
     }
 )
-CONFIG = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
+CONFIG = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save", "stop-writes-on-bgsave-error")
 
 _EVENTS = {"store.durability": "store.not_durable", "store.eviction": "store.eviction_policy"}
 
@@ -96,6 +97,9 @@ class RedisVitals:
             broken_at=int(kept["broken_at"]) if "broken_at" in kept else None,
             broken_why=kept.get("broken_why", ""),
         )
+
+    async def laid_out(self) -> bool:
+        return bool(await self._pipeline.command("HEXISTS", f"{self._keys.wide}meta", "partitions"))
 
     async def now(self) -> int:
         seconds, micros = await self._pipeline.command("TIME")
@@ -139,6 +143,9 @@ class RedisVitals:
 
     async def _enter(self) -> None:
         """Check the namespace and the server. Raises ConfigError; nothing is declared when it does."""
+        if self._demands.looking:
+            await self._take_as_it_is()
+            return
         primary = await self._replica_of()  # before the first write, which a replica would not answer
         if primary and not self._demands.refusing:
             return
@@ -151,6 +158,14 @@ class RedisVitals:
         self._act_upon(await self._checked(declared))
         if self._demands.durability is not None and declared is None:
             await self._declare_first(self._demands.durability)
+
+    async def _take_as_it_is(self) -> None:
+        """By a plain read: a server that takes no writes, or is a replica, answers it as well."""
+        partitions, schema = await self._pipeline.command("HMGET", f"{self._keys.wide}meta", "partitions", "schema")
+        self._check_schema(schema or b"0")
+        if partitions is not None:
+            self.partitions = int(partitions)
+            self._keys = Keys(self.namespace, self.partitions)
 
     async def _checked(self, declared: Durability | None) -> StoreVitals:
         """The configuration is only asked for where something depends on it: few users may read it, and refusals are logged."""
@@ -178,17 +193,20 @@ class RedisVitals:
         partitions, schema, declared = await self._pipeline.run(
             scripts().meta, self._keys.wide, self.partitions, SCHEMA, durability or ""
         )
-        if int(schema) > SCHEMA:
-            raise ConfigError(
-                f"namespace {self.namespace!r} at {self._endpoint.name} has schema {int(schema)}, this version of "
-                f"Runner knows {SCHEMA}: upgrade it, or use another namespace"
-            )
+        self._check_schema(schema)
         if int(partitions) != self.partitions:
             raise ConfigError(
                 f"namespace {self.namespace!r} at {self._endpoint.name} was created with {int(partitions)} partitions, "
                 f"not {self.partitions}: set partitions to {int(partitions)}, or use another namespace"
             )
         return declared_of(declared.decode())
+
+    def _check_schema(self, schema: bytes) -> None:
+        if int(schema) > SCHEMA:
+            raise ConfigError(
+                f"namespace {self.namespace!r} at {self._endpoint.name} has schema {int(schema)}, this version of "
+                f"Runner knows {SCHEMA}: upgrade it, or use another namespace"
+            )
 
     def _join(self, declared: Durability | None) -> None:
         if conflict := disagreement(self._demands.durability, declared, self.namespace):
@@ -217,6 +235,8 @@ class RedisVitals:
 
     def _restarted(self) -> None:
         """The server has come back as another process: perhaps with other settings."""
+        if self._demands.looking:
+            return
         task = asyncio.get_running_loop().create_task(self._check_again())
         self._checking.add(task)
         task.add_done_callback(self._checking.discard)

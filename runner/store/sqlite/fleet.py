@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgpack
 
 from runner.codec import unpack_as
-from runner.load import NO_LOAD, Load
+from runner.load import of_heartbeat
 from runner.records import Leadership, WorkerInfo
+from runner.store import HEARD_MS
 from runner.store.sqlite.session import Session
 
 
@@ -27,10 +28,14 @@ def abdicate(s: Session, nonce: str) -> None:
 
 def heartbeat(s: Session, worker: WorkerInfo) -> None:
     known = s.db.execute("SELECT 1 FROM worker WHERE ns = ? AND id = ?", (s.ns, worker.id)).fetchone()
-    told = (worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms, worker.load.row())
+    told = (
+        *(worker.build, worker.queues, worker.workflows, worker.slots, worker.lease_ms),
+        *(worker.load.row(), worker.host, worker.pid),
+    )
     s.db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", (s.ns, worker.id, s.now, msgpack.packb(told)))
     if known is None:
         s.words.append(("workers", worker.id))
+        s.db.execute("DELETE FROM worker WHERE ns = ? AND seen_at < ?", (s.ns, s.now - HEARD_MS))
 
 
 def farewell(s: Session, worker_id: str) -> None:
@@ -38,14 +43,15 @@ def farewell(s: Session, worker_id: str) -> None:
 
 
 def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
-    """Who was heard of lately; the others are forgotten."""
-    s.db.execute("DELETE FROM worker WHERE ns = ? AND seen_at < ?", (s.ns, s.now - within_ms))
-    found = s.db.execute("SELECT id, seen_at, packed FROM worker WHERE ns = ? ORDER BY id", (s.ns,))
+    """Who was heard of lately."""
+    recent = "SELECT id, seen_at, packed FROM worker WHERE ns = ? AND seen_at >= ? ORDER BY id"
+    found = s.db.execute(recent, (s.ns, s.now - within_ms)).fetchall()
     return [_worker(id, seen_at, packed) for id, seen_at, packed in found]
 
 
 def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
     build, queues, workflows, slots, lease_ms, *later = unpack_as(packed, "worker", 5)
+    load, host, pid = of_heartbeat(later)
     return WorkerInfo(
         id=id,
         build=build,
@@ -54,5 +60,7 @@ def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
         slots=slots,
         lease_ms=lease_ms,
         seen_at=seen_at,
-        load=Load.of_row(later[0]) if later else NO_LOAD,
+        load=load,
+        host=host,
+        pid=pid,
     )

@@ -33,8 +33,7 @@ def operate(s: Session, asked: Operate) -> Operated:
 
 
 def _notes(s: Session, row: Row, asked: Operate) -> list[AuditEntry]:
-    own = trail.line(s, row, "operator", action=asked.action.value, actor=asked.actor)
-    return [own] if asked.audit is None else [own, asked.audit]
+    return [asked.audit or trail.line(s, row, "operator", action=asked.action.value, actor=asked.actor)]
 
 
 def _rewrite(s: Session, row: Row, asked: Operate, entry: Entry | None = None) -> None:

@@ -7,6 +7,9 @@ import sqlite3
 from runner.errors import ConfigError
 
 SCHEMA = 1
+#: The number of no namespace: nothing is there.
+NOWHERE = 0
+_WRITING = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
 
 # What changes with every turn is kept apart from payloads, which may be a MiB each: SQLite writes
 # a row anew, with all its overflow pages, whenever one of its columns changes.
@@ -220,7 +223,10 @@ def connect(path: str | None) -> sqlite3.Connection:
 
 
 def prepare(db: sqlite3.Connection, where: str) -> None:
-    """Create the tables in an empty file, or check what is there. Raises ConfigError naming ``where``."""
+    """Create the tables in an empty file, or check what is there. Raises ConfigError naming ``where``.
+
+    A file of an older version is brought up, also for who only looks: it could not be read.
+    """
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         _create(db)
@@ -247,6 +253,17 @@ def _bring_up(db: sqlite3.Connection) -> None:
         db.executescript(f"BEGIN; ALTER TABLE execution ADD COLUMN since INTEGER; {LINE} {_JOINED} COMMIT;")
     if "parent_close" not in columns:
         db.executescript(f"BEGIN; {_PHASES} COMMIT;")
+
+
+def look_up(db: sqlite3.Connection, namespace: str) -> tuple[int, int]:
+    """The number of a namespace, and its partitions; (NOWHERE, 0) when there is none of this name."""
+    found = db.execute("SELECT ns, partitions FROM namespace WHERE name = ?", (namespace,)).fetchone()
+    return found or (NOWHERE, 0)
+
+
+def write_no_more(db: sqlite3.Connection) -> None:
+    """From here on the connection only reads: anything else fails, whoever asks for it."""
+    db.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in _WRITING else sqlite3.SQLITE_OK)
 
 
 def enter(db: sqlite3.Connection, where: str, namespace: str, partitions: int) -> int:

@@ -283,19 +283,39 @@ class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings, SqliteVitals
         lock = None if self._path is None else self._lock(self._path)
         db = None
         try:
-            db = schema.connect(None if self._path is None else str(self._path))
-            schema.prepare(db, self._where)
-            db.execute("BEGIN IMMEDIATE")
-            ns = schema.enter(db, self._where, self.namespace, self.partitions)
-            reaped = sweeps.recover(Session(db=db, ns=ns, now=self._moment()))
-            db.execute("COMMIT")
+            db = schema.connect(self._file())
+            ns = self._look_into(db) if self._demands.looking else self._enter(db)
         except BaseException:
             _give_back(db, lock)
             raise
-        log.info("store.opened", store=self._where, namespace=self.namespace, reaped=reaped)
         return Connection(db, ns, partial(_give_back, db, lock))
 
+    def _file(self) -> str | None:
+        """What is connected to. An empty file stays so for as long as it is only looked at: memory is as empty."""
+        if self._path is None or (self._demands.looking and not self._path.stat().st_size):
+            return None
+        return str(self._path)
+
+    def _enter(self, db: sqlite3.Connection) -> int:
+        schema.prepare(db, self._where)
+        db.execute("BEGIN IMMEDIATE")
+        ns = schema.enter(db, self._where, self.namespace, self.partitions)
+        reaped = sweeps.recover(Session(db=db, ns=ns, now=self._moment()))
+        db.execute("COMMIT")
+        log.info("store.opened", store=self._where, namespace=self.namespace, reaped=reaped)
+        return ns
+
+    def _look_into(self, db: sqlite3.Connection) -> int:
+        """What is left of the last process stays as it is: who opens the file to work takes it over."""
+        schema.prepare(db, self._where)
+        ns, partitions = schema.look_up(db, self.namespace)
+        self.partitions = partitions or self.partitions
+        schema.write_no_more(db)
+        return ns
+
     def _lock(self, path: Path) -> FileLock:
+        if self._demands.looking and not path.exists():
+            raise ConfigError(f"there is no store {str(path)!r} yet")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return FileLock(path)

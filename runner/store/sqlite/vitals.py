@@ -14,6 +14,7 @@ from typing import TypeVar
 from runner.errors import ConfigError
 from runner.store.durability import disagreement, judge, refused
 from runner.store.sqlite import losses
+from runner.store.sqlite.schema import NOWHERE
 from runner.store.sqlite.session import Session
 from runner.store.vitals import Demands, Durability, Losses, StoreVitals, declared_of
 
@@ -27,6 +28,9 @@ class SqliteVitals:
     partitions: int
     _demands: Demands
     _path: Path | None
+
+    async def laid_out(self) -> bool:
+        return await self._do(lambda session: session.ns != NOWHERE)
 
     async def vitals(self) -> StoreVitals:
         return await self._do(partial(_vitals, path=self._path, partitions=self.partitions))
@@ -48,7 +52,7 @@ class SqliteVitals:
 
     async def _check(self) -> None:
         """Raises ConfigError; nothing is declared when it does."""
-        if not self._demands.refusing:
+        if self._demands.looking or not self._demands.refusing:
             return
         vitals = await self.vitals()
         if conflict := disagreement(self._demands.durability, vitals.declared, self.namespace):

@@ -1,11 +1,19 @@
 #!lua flags=allow-oom
--- Records a worker as alive now; says so when it was not there before.
+-- Records a worker as alive now; says so when it was not there before, and forgets those that are gone for long.
 -- KEYS[1]  the namespace's prefix
 -- ARGV     worker id, blob
 -- Returns  1 when it is new, else 0
 
-local new = call('HSET', PREFIX .. 'workers', ARGV[1], string.format('%.0f ', now) .. ARGV[2])
-if new == 1 then
-  publish('workers', ARGV[1])
+local WORKERS = PREFIX .. 'workers'
+local new = call('HSET', WORKERS, ARGV[1], string.format('%.0f ', now) .. ARGV[2])
+if new == 0 then
+  return 0
+end
+publish('workers', ARGV[1])
+local all = call('HGETALL', WORKERS)
+for i = 1, #all, 2 do
+  if tonumber(string.match(all[i + 1], '^%d+')) < now - LIMITS.heard then
+    call('HDEL', WORKERS, all[i])
+  end
 end
 return new

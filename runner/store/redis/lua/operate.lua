@@ -29,9 +29,10 @@ if not allowed[action](r) then
   return { 'refused', r.status, false, parcels, rows }
 end
 
-audit(r, 'operator', { action = action, actor = actor })
 if asked.row ~= '' then
   add_row(r, asked.row)
+else
+  audit(r, 'operator', { action = action, actor = actor })
 end
 local woken = acts[action](r, asked)
 call('HSET', key('d', id), request, woken and r.seq or 0)
