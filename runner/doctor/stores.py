@@ -58,7 +58,9 @@ def _writes(facts: Mapping[str, str]) -> Iterator[Check]:
     if facts.get("aof_enabled") == "1":
         if facts.get("aof_last_write_status", "ok") != "ok":
             yield fail(
-                "store.writes", "the last write to the append-only file failed", "look at the disk and the server's log"
+                "store.writes",
+                "the last write to the append-only file failed: the server refuses all writes (MISCONF)",
+                "look at the disk and the server's log",
             )
         elif facts.get("aof_last_bgrewrite_status", "ok") != "ok":
             yield warn(
