@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from runner.records import WorkerInfo
+from runner.store.redis import RedisStore
 from tests.cli.conftest import Said
 from tests.servers import RedisServer, free_ports, start_redis, wait_until
 
 Here = Callable[..., Said]
+WORKER = WorkerInfo(id="", build="", queues=("default",), workflows=(), slots=1, host="blade", pid=77)
 
 
 @pytest.fixture
@@ -143,6 +148,33 @@ def test_queues_are_listed_with_what_is_ready_and_who_consumes(on: Here) -> None
     found = on("doctor", "--json")
     assert found.code == 1
     assert checks(found)["fleet.queues"] == checks(found)["fleet.leader"] == "fail"
+
+
+async def beat(url: str, namespace: str, **leases: int) -> None:
+    """Workers that have said so far that they live, and when they would have to say it again, in ms."""
+    store = RedisStore(url, namespace=namespace)
+    await store.open()
+    renewer = store.renewer()
+    for id, lease_ms in leases.items():
+        worker = replace(WORKER, id=id, lease_ms=lease_ms)
+        await asyncio.to_thread(renewer.heartbeat, worker)
+    await asyncio.to_thread(renewer.close)
+    await store.close()
+
+
+def test_a_worker_that_died_is_shown_as_gone_and_counted_by_nobody(on: Here, redis_url: str, namespace: str) -> None:
+    asyncio.run(beat(redis_url, namespace, dead=0, live=3_600_000))
+    told = on("workers", "list", "--json").json()["workers"]
+    assert [(one["id"], one["state"], one["host"], one["pid"]) for one in told] == [
+        ("dead", "gone", "blade", 77),
+        ("live", "live", "blade", 77),
+    ]
+    dead, live = on("workers", "list").out.splitlines()[1:]
+    assert f"gone since {told[0]['seen_at']}" in dead
+    assert "gone" not in live
+    assert on("queues", "list", "--json").json()["queues"][0]["workers"] == 1
+    said = on("doctor", "--json")
+    assert (checks(said)["fleet.workers"], checks(said)["fleet.gone"]) == ("ok", "warn")
 
 
 def test_a_file_is_looked_at_through_the_process_that_holds_it(shell, here: Here) -> None:
