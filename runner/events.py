@@ -81,8 +81,16 @@ class CancelRequested(ExecutionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorActed(ExecutionEvent):
+    """``verb``: what was done where the action is one of several (skip_step, edit_step, force_fail or fork), with the ``step``,
+    the ``reason``, or the id of the ``fork``.
+    """
+
     action: str = ""
     actor: str = ""
+    verb: str = ""
+    step: str = ""
+    reason: str = ""
+    fork: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

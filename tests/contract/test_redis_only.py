@@ -102,7 +102,16 @@ def test_every_script_says_what_it_is_and_what_may_run_when_memory_is_short() ->
     assert new_work == {"start", "signal"}
     reading = {name for name, line in flags.items() if line == "#!lua flags=no-writes"}
     looking = {"leader", "line", "list", "next_due", "read", "recall", "record", "relay", "standing"}
-    assert reading == looking | {"astray", "backlog", "due_schedules", "facts", "followed", "losses", "schedules"}
+    assert reading == looking | {
+        "astray",
+        "backlog",
+        "due_schedules",
+        "facts",
+        "followed",
+        "losses",
+        "schedules",
+        "workers",
+    }
     assert set(flags.values()) == {"#!lua", "#!lua flags=no-writes", "#!lua flags=allow-oom"}
     for name in names:
         text = (lua / f"{name}.lua").read_text()
