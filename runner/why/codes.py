@@ -55,7 +55,10 @@ class ReasonCode(StrEnum):
     RETRYING = "retrying", "it failed and pauses before its next attempt"
     MORE_WAITS = "more_waits", "there are more waits than are listed"
     TIMER_OVERDUE = "timer_overdue", "its time has come, and no scheduler has woken it"
+    TIMER_MISSING = "timer_missing", "its time is recorded, and no timer would wake it then: the store has lost that"
     NO_WAKE_SOURCE = "no_wake_source", "nothing will wake it: a defect, or a store that has lost something"
+
+    RECORD_UNREADABLE = "record_unreadable", "what the store holds of it cannot be read"
 
     # About what it waits for.
     SIMILAR_SIGNAL = "similar_signal", "a signal of nearly that name has arrived"

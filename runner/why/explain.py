@@ -11,9 +11,9 @@ from runner.why.ended import ended
 from runner.why.facts import Facts
 from runner.why.owned import owned
 from runner.why.ready import ready
-from runner.why.reason import Reason, Why
+from runner.why.reason import Reason, Why, command
 from runner.why.signals import signals
-from runner.why.waiting import waiting
+from runner.why.waiting import timer_missing, waiting
 
 
 def explained(facts: Facts) -> Why:
@@ -28,6 +28,12 @@ def explained(facts: Facts) -> Why:
     )
 
 
+def unreadable(execution_id: str, why: str, now: int) -> Why:
+    """Of one whose record nobody can make out."""
+    reason = Reason(code=ReasonCode.RECORD_UNREADABLE, text=why, cure=command("fsck"))
+    return Why(execution_id=execution_id, status=None, summary=f"it cannot be read: {why}", reasons=(reason,), now=now)
+
+
 def _reasons(facts: Facts) -> Iterator[Reason]:
     if facts.execution.status.terminal:
         yield from ended(facts)
@@ -38,6 +44,8 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
         yield from ready(facts)
     else:
         yield from waiting(facts)
+    if facts.ready and not facts.owned:
+        yield from timer_missing(facts)
     yield from signals(facts)
     yield from around(facts)
     yield from about(facts)

@@ -10,14 +10,13 @@ from typing import TypeVar
 from runner.app import App
 from runner.broker import Broker
 from runner.clock import boot_ms
-from runner.errors import InfrastructureError
+from runner.errors import InfrastructureError, PayloadError, StoreUnavailable
 from runner.fleet import workers_of
 from runner.records import Execution, History, Leadership, WorkerInfo
 from runner.store import Store
-from runner.why.codes import ReasonCode
-from runner.why.explain import explained
+from runner.why.explain import explained, unreadable
 from runner.why.facts import Declared, Facts, Fleet, Other
-from runner.why.reason import Why
+from runner.why.reason import STUCK, Why
 
 T = TypeVar("T")
 
@@ -27,6 +26,17 @@ MAX_OTHERS, MAX_WHYS = 20, 3
 BROKER_S = 5.0
 #: What was found is of several moments: what fits together only so badly that nothing seems to wake it is looked at again.
 MAX_LOOKS = 3
+
+
+#: What comes of a record, or of what belongs to it, that was not written by ours; and a store that is away.
+_UNREADABLE = (InfrastructureError, PayloadError, ValueError)
+
+
+class _Unasked:
+    """In the place of an execution that could not be looked at."""
+
+
+_UNASKED = _Unasked()
 
 
 class Asking:
@@ -50,11 +60,16 @@ class Asking:
 
     async def _why(self, execution_id: str, fleet: Fleet, *, deep: bool) -> Why | None:
         for look in range(MAX_LOOKS):
-            facts = await self._facts(execution_id, fleet, deep=deep)
+            try:
+                facts = await self._facts(execution_id, fleet, deep=deep)
+            except StoreUnavailable:
+                raise
+            except _UNREADABLE as error:
+                return unreadable(execution_id, str(error), await self._store.now())
             if facts is None:
                 return None
             why = explained(facts)
-            if why.reasons[0].code is not ReasonCode.NO_WAKE_SOURCE or look == MAX_LOOKS - 1:
+            if why.reasons[0].code not in STUCK or look == MAX_LOOKS - 1:
                 return why
         return None
 
@@ -100,14 +115,12 @@ class Asking:
         """The first of the executions that it waits for; of some that have not ended also why."""
         names = dict.fromkeys(wait.name for wait in history.waits if wait.kind == "ended")
         ids = list(names)[:MAX_OTHERS] if not history.execution.status.terminal else []
-        records = await self._optional(
-            "executions it waits for", asyncio.gather(*(self._store.record(id) for id in ids)), None
-        )
-        if records is None:
-            return {}
-        live = [one.id for one in records if one is not None and not one.status.terminal]
+        asked = [self._optional(f"execution {id!r}", self._store.record(id), _UNASKED) for id in ids]
+        found = dict(zip(ids, await asyncio.gather(*asked), strict=True))
+        records = {id: one for id, one in found.items() if not isinstance(one, _Unasked)}
+        live = [id for id, one in records.items() if one is not None and not one.status.terminal]
         whys = {id: await self._why(id, fleet, deep=False) for id in live[:MAX_WHYS]} if deep else {}
-        return {id: Other(execution=one, why=whys.get(id)) for id, one in zip(ids, records, strict=True)}
+        return {id: Other(execution=one, why=whys.get(id)) for id, one in records.items()}
 
     async def _schedule(self, execution: Execution) -> str:
         """Its schedule's id: as its parent; where its schedule does not care for its end, in its own id."""
@@ -133,6 +146,6 @@ class Asking:
     async def _optional(self, source: str, asked: Awaitable[T], instead: T) -> T:
         try:
             return await asked
-        except (InfrastructureError, TimeoutError) as error:
+        except (*_UNREADABLE, TimeoutError) as error:
             self._away[source] = str(error) or f"no answer within {BROKER_S:g} s"
             return instead

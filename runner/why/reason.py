@@ -11,6 +11,9 @@ from typing import Any
 from runner.records import Status
 from runner.why.codes import ReasonCode
 
+#: With one of these for its first reason nothing will move an execution on.
+STUCK = frozenset({ReasonCode.NO_WAKE_SOURCE, ReasonCode.TIMER_MISSING, ReasonCode.RECORD_UNREADABLE})
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -33,10 +36,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """``reasons``: never empty; the first is what the execution waits for, or what is wrong. ``now``: the store's time."""
+    """``reasons``: never empty; the first is what the execution waits for, or what is wrong. ``now``: the store's time.
+
+    ``status`` is None where its record cannot be read.
+    """
 
     execution_id: str
-    status: Status
+    status: Status | None
     summary: str
     reasons: tuple[Reason, ...]
     now: int
@@ -48,7 +54,7 @@ class Why:
 
 def assert_explained(why: Why) -> None:
     """Something moves the execution on, or it has ended. Raises AssertionError, with all that is known, otherwise."""
-    if why.reasons[0].code is ReasonCode.NO_WAKE_SOURCE:
+    if why.reasons[0].code in STUCK:
         raise AssertionError(f"{why.execution_id} is stuck in silence: {why}")
 
 

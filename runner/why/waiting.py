@@ -16,10 +16,26 @@ MAX_WAITS = 10
 
 def waiting(facts: Facts) -> Iterator[Reason]:
     """Nobody has it, and it is not ready."""
-    reasons = [*_overdue(facts), *_pause(facts), *waits(facts)]
+    reasons = [*timer_missing(facts), *_overdue(facts), *_pause(facts), *waits(facts)]
     if not reasons and facts.execution.deadline is not None:
         reasons.append(_deadline_alone(facts))
     yield from reasons or (_nothing(facts),)
+
+
+def timer_missing(facts: Facts) -> Iterator[Reason]:
+    """Its record says when something must happen to it, and the index of timers knows nothing of it, or a later time."""
+    execution, at = facts.execution, facts.standing.timer_at
+    ends = [] if facts.ready else [wait.deadline for wait in facts.waits]
+    due = min((moment for moment in (*ends, execution.deadline) if moment is not None), default=None)
+    pauses = not facts.ready and execution.status in (Status.PENDING, Status.RETRYING)
+    if (at is None and pauses) or (due is not None and (at is None or at > due)):
+        yield Reason(
+            code=ReasonCode.TIMER_MISSING,
+            text="its timer is gone: nobody wakes it at its time" if at is None else "its timer comes after its time",
+            until=at,
+            cure=command("fsck", "--repair"),
+            data={"due": due, "timer": at},
+        )
 
 
 def _overdue(facts: Facts) -> Iterator[Reason]:

@@ -258,7 +258,9 @@ def test_without_a_broker_nothing_gets_to_a_worker():
 
 
 def asleep(*waits: Wait, **more: Any) -> Facts:
-    return facts(Status.SLEEPING, waits=waits, **more)
+    """On the timer that its waits call for."""
+    timer_at = min((one.deadline for one in waits if one.deadline is not None), default=None)
+    return facts(Status.SLEEPING, waits=waits, **{"standing": replace(ASLEEP, timer_at=timer_at)} | more)
 
 
 def test_the_nearest_wait_comes_first_each_with_what_ends_it():
@@ -295,6 +297,29 @@ def test_a_timer_that_nobody_fires():
     assert found.reasons[0].cure == "runner scheduler"
     in_time = replace(ASLEEP, timer_at=NOW - 1)
     assert explained(asleep(sleep("nap", NOW - 1), standing=in_time)).codes == (C.SLEEPING,)
+
+
+@pytest.mark.parametrize(
+    ("found", "due"),
+    [
+        (asleep(sleep("nap", NOW + 9), standing=ASLEEP), NOW + 9),
+        (asleep(sleep("nap", NOW + 9), standing=replace(ASLEEP, timer_at=NOW + 10)), NOW + 9),
+        (asleep(signal_wait(), deadline=NOW + 9), NOW + 9),
+        (facts(Status.PENDING), None),
+        (facts(Status.RETRYING), None),
+    ],
+)
+def test_a_timer_that_the_store_has_lost(found: Facts, due: int | None):
+    told = first(found)
+    assert (told.code, told.cure, told.data["due"]) == (C.TIMER_MISSING, "runner fsck --repair", due)
+    with pytest.raises(AssertionError, match="stuck"):
+        assert_explained(explained(found))
+
+
+def test_of_what_is_ready_only_the_timer_of_its_deadline_can_be_missing():
+    lost = explained(facts(Status.PENDING, standing=READY, deadline=NOW + 9))
+    assert (lost.codes[0], C.TIMER_MISSING in lost.codes) == (C.READY, True)
+    assert C.TIMER_MISSING not in explained(facts(Status.PENDING, standing=READY)).codes
 
 
 def other(status: Status, **more: Any) -> Other:
