@@ -62,7 +62,8 @@ class Reader:
         """One page of executions, newest first; ``cursor`` of a page leads to the next.
 
         All conditions hold together. ``attributes``: those that have all of these, equal in type and value.
-        ``stuck``: those that need an operator, for what they had done is not undone.
+        ``stuck``: those that need an operator, for what they had done is not undone. What cannot be read is left out, and
+        named in the page's ``unreadable``.
         """
         return await self.store.executions(
             Filter(

@@ -298,10 +298,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """``cursor`` is None on the last page."""
+    """``cursor`` is None on the last page. ``unreadable``: what could not be read and is left out, and why, by its name."""
 
     executions: tuple[Execution, ...]
     cursor: str | None
+    unreadable: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Overlap(StrEnum):

@@ -123,6 +123,7 @@ class Recovery:
             limit = min(_PAGE, most - counted)
             page = await self.store.executions(Filter(status=status, limit=limit, cursor=cursor))
             reasons.update(left_alone(one, now) for one in page.executions if one.id not in self.woken)
+            reasons.update("it cannot be read" for _ in page.unreadable)
             counted, cursor = counted + limit, page.cursor
             if cursor is None:
                 return True

@@ -185,7 +185,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
-    """``waiter`` (in its run ``run``) wants to hear of the end of ``target``, which it takes for a ``workflow``."""
+    """``waiter`` (in its run ``run``) wants to hear of the end of ``target``, which it takes for a ``workflow`` ("": for any)."""
 
     target: str
     waiter: str

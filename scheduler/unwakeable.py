@@ -6,10 +6,10 @@ Each is looked at twice, a while apart, before it counts: what is under way is n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from runner.core.facts import Facts
-from runner.core.wakefulness import STANDING_STILL, check
+from runner.core.facts import Look, joined
+from runner.core.wakefulness import STANDING_STILL, UNREADABLE, check
 from runner.errors import InfrastructureError
 from runner.fsck import longest_lease_ms
 from runner.kin import Kin
@@ -59,7 +59,8 @@ class Unwakeable:
     def _learn(self, partition: int, found: Mapping[str, str]) -> None:
         known = self._found.get(partition, {})
         for id in found.keys() - known.keys():
-            log.error("execution.unwakeable", execution_id=id, code=found[id], cure="runner fsck --repair")
+            cure = "runner fsck" if found[id] == UNREADABLE else "runner fsck --repair"
+            log.error("execution.unwakeable", execution_id=id, code=found[id], cure=cure)
         self._found[partition] = found
 
     async def look_through(self, partition: int) -> dict[str, str]:
@@ -68,15 +69,15 @@ class Unwakeable:
         cursor, more = "", True
         while more:
             await asyncio.sleep(self._every_s)
-            page: list[Facts] = []
-            while more and len(page) < PAGE:
-                facts, cursor = await self._store.living(partition, cursor, PAGE)
-                page += facts
+            page: list[Look] = []
+            while more and sum(len(look.facts) for look in page) < PAGE:
+                look, cursor = await self._store.living(partition, cursor, PAGE)
+                page.append(look)
                 more = bool(cursor)
-            found |= await self._confirmed(page)
+            found |= await self._confirmed(joined(page))
         return found
 
-    async def _confirmed(self, page: Sequence[Facts]) -> dict[str, str]:
+    async def _confirmed(self, page: Look) -> dict[str, str]:
         suspects = await self._standing_still(page)
         if not suspects:
             return {}
@@ -84,11 +85,13 @@ class Unwakeable:
         again = await self._standing_still(await self._store.facts(tuple(suspects)))
         return {id: code for id, code in again.items() if suspects.get(id) == code}
 
-    async def _standing_still(self, page: Sequence[Facts]) -> dict[str, str]:
+    async def _standing_still(self, look: Look) -> dict[str, str]:
+        """What cannot be read is among it: nothing can be done with it, whatever would wake it."""
         lease_ms = await longest_lease_ms(self._store)
-        lonely = await self._kin.lonely(page)
-        found = {id: "unheard" for id, one in lonely.items() if one.unheard}
-        for facts in page:
+        lonely = await self._kin.lonely(look.facts)
+        found = {one.id: UNREADABLE for one in look.unreadable if one.id}
+        found |= {id: "unheard" for id, one in lonely.items() if one.unheard}
+        for facts in look.facts:
             codes = [one.code for one in check(facts, lease_ms) if one.code in STANDING_STILL]
             found |= {facts.id: codes[0]} if codes else {}
         return found

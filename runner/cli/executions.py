@@ -96,7 +96,7 @@ async def _list(target: Target, filters: dict[str, Any], *, as_json: bool) -> Ex
         page = await client.executions(**filters)
     if as_json:
         documents = [views.execution_document(execution) for execution in page.executions]
-        put_json({"executions": documents, "cursor": page.cursor})
+        put_json({"executions": documents, "cursor": page.cursor, "unreadable": dict(page.unreadable)})
     else:
         _put_page(page)
     return Exit.OK
@@ -104,6 +104,8 @@ async def _list(target: Target, filters: dict[str, Any], *, as_json: bool) -> Ex
 
 def _put_page(page: Page) -> None:
     put_table(views.EXECUTION_HEADINGS, [views.execution_row(execution) for execution in page.executions])
+    for id, why in page.unreadable.items():
+        say(f"left out: {id}: {why}")
     if page.cursor is not None:
         say(f"there are more: --cursor {page.cursor}")
 

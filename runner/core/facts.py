@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.records import Status, Wait
+
+
+def shown(name: str) -> str:
+    """A name for people and for documents: bytes in it that are no text are spelled out."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +41,29 @@ class Facts:
     surplus: tuple[str, ...] = ()
     fading: tuple[str, ...] = ()
     children: tuple[str, ...] = ()  # not known to have ended
+    entries: int | None = None  # that its journal must have; None: not known
+    recorded: int = 0  # that it has
+    arrived: int | None = None  # that its inbox must have at least; None: not known
+    inbox: int = 0  # that it has
 
     @property
     def earliest(self) -> int | None:
         """When something must happen to it at the latest, while nobody owns it."""
         ends = [] if self.ready_at is not None else [wait.deadline for wait in self.waits]
         return min((moment for moment in (*ends, self.deadline) if moment is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Something that is there and cannot be made out, for the reason ``why``.
+
+    ``id``: of the execution whose record it is; "" for an index or another key. ``place``: where it is in the store, by the name
+    that its own tools know it by.
+    """
+
+    id: str
+    place: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,4 +95,14 @@ class Look:
     facts: tuple[Facts, ...] = ()
     strays: tuple[Stray, ...] = ()
     schedules: tuple[ScheduleFacts, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     share: float = 0.0
+
+
+def joined(looks: Iterable[Look]) -> Look:
+    """One page of several: their executions, and what cannot be read of them."""
+    all_looks = tuple(looks)
+    return Look(
+        facts=tuple(one for look in all_looks for one in look.facts),
+        unreadable=tuple(one for look in all_looks for one in look.unreadable),
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from runner.core.facts import Facts, ScheduleFacts, Stray
+from runner.core.facts import Facts, ScheduleFacts, Stray, Unreadable, shown
 from runner.records import Status
 
 #: A ready entry is never pushed further into the future than this, in ms: the clock has gone back.
 READY_WITHIN_MS = 600_000
+#: Of a record that nobody can read.
+UNREADABLE = "record_unreadable"
 #: Findings of these codes mean that an execution stands still, and nobody would notice.
 STANDING_STILL = frozenset(
     {"unwakeable", "owner_without_lease", "lease_far_away", "timer_late", "ready_far_away", "queue_unlisted", "unheard"}
@@ -18,17 +21,23 @@ STANDING_STILL = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something is not as it must be. ``subject``: an execution's id, a schedule's or a key; ``text`` says what is wrong."""
+    """Something is not as it must be. ``subject``: an execution's id, a schedule's or a key; ``text`` says what is wrong.
+
+    ``repairable``: by a check that is asked to; ``cure`` says what to do where not. ``repaired``: it has been.
+    """
 
     code: str
     subject: str
     text: str
     repairable: bool = True
+    cure: str = ""
+    repaired: bool = False
 
 
 def check(facts: Facts, longest_lease_ms: int) -> Iterator[Finding]:
     """What is wrong with one execution, as far as its own partition knows."""
     yield from _indexes(facts)
+    yield from _lengths(facts)
     if facts.status.terminal:
         yield from _ended(facts)
         return
@@ -48,17 +57,50 @@ def check_schedule(facts: ScheduleFacts) -> Iterator[Finding]:
 
 
 def check_stray(stray: Stray) -> Finding:
+    place = shown(stray.place)
     match stray.kind:
         case "data":
-            text = f"{stray.place}: data of an execution that is not there"
+            text = f"{place}: data of an execution that is not there"
         case "entry":
-            text = f"{stray.place} has {stray.id!r}, of which there is no record that says so"
+            text = f"{place} has {shown(stray.id)!r}, of which there is no record that says so"
         case "fading":
-            text = f"{stray.place} will be gone when its time to live is over"
+            text = f"{place} will be gone when its time to live is over"
         case _:
-            text = f"{stray.place} is no key of this version of Runner: whoever wrote it may need it"
+            text = f"{place} is no key of this version of Runner: whoever wrote it may need it"
+    foreign = stray.kind == "foreign"
+    cure = "find out who wrote it; delete it if nobody needs it" if foreign else ""
+    subject = shown(stray.id) or place
+    return Finding(code=f"stray_{stray.kind}", subject=subject, text=text, repairable=not foreign, cure=cure)
+
+
+def check_unreadable(found: Unreadable) -> Finding:
+    """A record, or an index or another key that everybody in its partition needs."""
+    if found.id:
+        return Finding(
+            code=UNREADABLE,
+            subject=shown(found.id),
+            text=f"execution {shown(found.id)!r}: its record ({shown(found.place)}) cannot be read: {shown(found.why)}",
+            repairable=False,
+            cure="use the version of Runner that wrote it, or put right what was changed by hand, or delete that; "
+            "then `runner fsck --repair`",
+        )
     return Finding(
-        code=f"stray_{stray.kind}", subject=stray.id or stray.place, text=text, repairable=stray.kind != "foreign"
+        code="index_unreadable",
+        subject=shown(found.place),
+        text=f"{shown(found.place)} cannot be read: {shown(found.why)}",
+        repairable=False,
+        cure="rename it or delete it; `runner fsck --repair` then fills an index anew from the records",
+    )
+
+
+def check_parcel(kind: str, target: str, place: str) -> Finding:
+    """What nobody can carry."""
+    return Finding(
+        code="parcel_unreadable",
+        subject=target,
+        text=f"outbox of partition {place}: {kind!r} for {target!r} cannot be read",
+        repairable=False,
+        cure="run a scheduler of the version that wrote it; delete it if none did",
     )
 
 
@@ -73,6 +115,28 @@ def _indexes(facts: Facts) -> Iterator[Finding]:
         yield _finding(facts, "index_surplus", f"it is in {place}")
     for place in facts.fading:
         yield _finding(facts, "fading", f"{place} will be gone when its time to live is over")
+
+
+def _lengths(facts: Facts) -> Iterator[Finding]:
+    """What a record says of its journal and its inbox. Nobody but a backup has what was taken from them."""
+    missing = (facts.entries or 0) - facts.recorded
+    if missing > 0:
+        text = (
+            f"{missing} of the {facts.entries} entries of its journal are gone: what they recorded would be done again"
+        )
+        yield _damage(facts, "journal_incomplete", text)
+    lost = (facts.arrived or 0) - facts.inbox
+    if lost > 0:
+        text = f"{lost} of the {facts.arrived} items of its inbox are gone: signals, ends, or its cancel"
+        yield _damage(facts, "inbox_incomplete", text)
+
+
+def _damage(facts: Facts, code: str, text: str) -> Finding:
+    cure = "take them from a backup"
+    if not facts.status.terminal:
+        end = shlex.join(("runner", "executions", "force-fail", facts.id, "--reason", "REASON"))
+        cure += f", or end it before it goes on: `{end}`"
+    return replace(_finding(facts, code, text), repairable=False, cure=cure)
 
 
 def _ended(facts: Facts) -> Iterator[Finding]:

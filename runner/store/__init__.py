@@ -228,7 +228,7 @@ class Store(Crashes, Inspection, Standings, Vitals, Protocol):
         """Have the end of ``target`` told to ``waiter``: an ``ended`` notice in its inbox, through the outbox.
 
         At once, and as a parcel in the answer, when the target has ended, is unknown (status ``unknown``) or is of another
-        workflow (``mismatch``). These carry the request ``ended:<target>:<openings>`` too (0 for an unknown one; a
+        workflow (``mismatch``; a follow without one takes any). These carry the request ``ended:<target>:<openings>`` too (0 for an unknown one; a
         mismatch ``mismatch:<target>:<workflow>``), each with ``:<request>`` behind it where the follow has one, so that
         each of several waits gets its answer. Idempotent. A purge of the target forgets its followers.
         None, and nothing is written, for an unknown target that is ``expected``: ask again.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.core.facts import Facts, Look, Stray
+from runner.core.facts import Look, Stray
 from runner.records import AuditEntry, Status
 from runner.transactions import Parcel, Wake
 
@@ -46,18 +46,21 @@ class Repair:
 
 class Inspection(Protocol):
     def survey(self) -> AsyncIterator[Look]:
-        """All executions, schedules and strays, some hundred a page. What is there from beginning to end is seen at least once."""
-        ...
+        """All executions, schedules and strays, some hundred a page. What is there from beginning to end is seen at least once.
 
-    async def living(self, partition: int, cursor: str, limit: int) -> tuple[tuple[Facts, ...], str]:
-        """A page of the executions of one partition that have not ended, and the cursor of the next; it begins and ends as "".
-
-        What lives from beginning to end in one status is seen at least once.
+        What cannot be read is told of in its place, and nothing else is passed over for it.
         """
         ...
 
-    async def facts(self, ids: Sequence[str]) -> tuple[Facts, ...]:
-        """Those that are there, each as it is now."""
+    async def living(self, partition: int, cursor: str, limit: int) -> tuple[Look, str]:
+        """A page of the executions of one partition that have not ended, and the cursor of the next; it begins and ends as "".
+
+        What lives from beginning to end in one status is seen at least once. What cannot be read is told of in its place.
+        """
+        ...
+
+    async def facts(self, ids: Sequence[str]) -> Look:
+        """Those that are there, each as it is now; what cannot be read is told of in its place."""
         ...
 
     async def followed(self, target: str, waiter: str, run: int) -> Followed | None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from runner.core.facts import Facts, Look, Stray
+from runner.core.facts import Look, Stray
 from runner.errors import PayloadError
 from runner.payload_codec import PayloadCodec, Sealing
 from runner.records import (
@@ -212,10 +212,10 @@ class SealedStore:
     def survey(self) -> AsyncIterator[Look]:
         return self._store.survey()
 
-    async def living(self, partition: int, cursor: str, limit: int) -> tuple[tuple[Facts, ...], str]:
+    async def living(self, partition: int, cursor: str, limit: int) -> tuple[Look, str]:
         return await self._store.living(partition, cursor, limit)
 
-    async def facts(self, ids: Sequence[str]) -> tuple[Facts, ...]:
+    async def facts(self, ids: Sequence[str]) -> Look:
         return await self._store.facts(ids)
 
     async def followed(self, target: str, waiter: str, run: int) -> Followed | None:

@@ -443,7 +443,7 @@ class Comparison(RuleBasedStateMachine):
     @rule()
     def a_check_finds_nothing(self) -> None:
         """But what ended its turn without anything to wait for, which these rules do and no workflow can."""
-        for facts in self.wait(self.store.facts(["a", "b"])):
+        for facts in self.wait(self.store.facts(["a", "b"])).facts:
             found = {one.code for one in check(facts, HOUR)}
             idle = not facts.news and not any(wait.kind == "signal" for wait in facts.waits)
             asleep = facts.status in (Status.SLEEPING, Status.CANCELLING)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from redis import exceptions as redis
 
 from runner.errors import InfrastructureError, Overloaded, RunnerError, StoreUnavailable
+from runner.store.unreadable import unreadable
 from runner.tls import Tls
 
 #: First words of answers that say "not now": the same command may succeed in a moment.
@@ -17,6 +20,8 @@ _WRONG_LOGIN = (
     redis.NoPermissionError,
     redis.AuthenticationWrongNumberOfArgsError,
 )
+#: What our scripts say of a record that they cannot read, before they have written anything.
+_UNREADABLE = re.compile(r"^UNREADABLE (.*) \((.*)\)(?: script: |$)", re.DOTALL)
 _AWAY = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -27,6 +32,17 @@ _AWAY = (
     redis.ClusterDownError,
     OSError,
 )
+
+
+class WrongType(InfrastructureError):
+    """A key is something else than a script or a command of ours needs: nobody but us should have written it.
+
+    ``said``: what the server said of it.
+    """
+
+    def __init__(self, url: str, said: str) -> None:
+        super().__init__(f"{url}: a key is of a type that it must not be ({said}): `runner fsck` says which it is")
+        self.said = said
 
 
 def is_refusal(error: Exception) -> bool:
@@ -54,4 +70,8 @@ def translate(error: Exception, url: str, tls: Tls) -> RunnerError:
         return StoreUnavailable(f"{url} refuses us: {error} (check user, password and access rules)")
     if is_passing(error):
         return StoreUnavailable(f"{url} does not answer: {reason(error, tls)}")
+    if said := _UNREADABLE.match(str(error)):
+        return unreadable(said[2], said[1])
+    if str(error).startswith("WRONGTYPE"):
+        return WrongType(url, str(error))
     return InfrastructureError(f"{url} failed at a command of ours: {error}")

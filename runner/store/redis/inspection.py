@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from runner.core.facts import Facts, Look, Stray
+from runner.core.facts import Look, Stray
 from runner.records import Status
 from runner.store.inspection import Followed, Mended, Repair
 from runner.store.keys import Keys
@@ -27,10 +27,10 @@ class RedisInspection:
     def survey(self) -> AsyncIterator[Look]:
         return survey.survey(self._pipeline, self._keys)
 
-    async def living(self, partition: int, cursor: str, limit: int) -> tuple[tuple[Facts, ...], str]:
+    async def living(self, partition: int, cursor: str, limit: int) -> tuple[Look, str]:
         return await survey.living(self._pipeline, self._keys, partition, cursor, limit)
 
-    async def facts(self, ids: Sequence[str]) -> tuple[Facts, ...]:
+    async def facts(self, ids: Sequence[str]) -> Look:
         return await survey.facts(self._pipeline, self._keys, ids)
 
     async def followed(self, target: str, waiter: str, run: int) -> Followed | None:

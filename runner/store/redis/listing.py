@@ -9,11 +9,13 @@ from heapq import merge
 from itertools import islice
 from typing import Self
 
-from runner.errors import UsageError
+from runner.core.facts import shown
+from runner.errors import PayloadError, UsageError
 from runner.records import Execution, Filter, Page
 from runner.store.keys import Keys
 from runner.store.redis import stored
 from runner.store.redis.connection import Reply
+from runner.store.redis.failures import WrongType
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.scripts import scripts
 
@@ -40,19 +42,20 @@ class Place:
 async def executions(pipeline: Pipeline, keys: Keys, filter: Filter) -> Page:
     """One page in two round trips, whatever lies before or behind it; more where conditions beside the index leave gaps."""
     found: list[tuple[Place, Execution]] = []
+    unreadable: dict[str, str] = {}
     place = None if filter.cursor is None else Place.parse(filter.cursor)
     more = True
     while more and len(found) <= filter.limit:
         wanted = filter.limit + 1 - len(found)
-        places = await _next_places(pipeline, keys, filter, place, wanted)
-        read = await asyncio.gather(*(pipeline.run(scripts().record, keys.home(one.id), one.id) for one in places))
-        # Read a moment after the index: what was purged or moved on since is not what was asked for.
-        found += [(at, one) for at, reply in zip(places, read, strict=True) if (one := _fitting(at.id, reply, filter))]
+        places = await _next_places(pipeline, keys, filter, place, wanted, unreadable)
+        read = await asyncio.gather(*(_read(pipeline, keys, at.id, filter) for at in places))
+        unreadable |= {shown(at.id): one for at, one in zip(places, read, strict=True) if isinstance(one, str)}
+        found += [(at, one) for at, one in zip(places, read, strict=True) if isinstance(one, Execution)]
         more = len(places) == wanted
         place = places[-1] if places else place
-    shown = found[: filter.limit]
-    cursor = str(shown[-1][0]) if shown and len(found) > len(shown) else None
-    return Page(executions=tuple(one for _, one in shown), cursor=cursor)
+    told = found[: filter.limit]
+    cursor = str(told[-1][0]) if told and len(found) > len(told) else None
+    return Page(executions=tuple(one for _, one in told), cursor=cursor, unreadable=unreadable)
 
 
 async def record(pipeline: Pipeline, keys: Keys, id: str) -> Execution | None:
@@ -60,21 +63,39 @@ async def record(pipeline: Pipeline, keys: Keys, id: str) -> Execution | None:
     return stored.execution(id, lease_until, flat) if flat else None
 
 
-async def _next_places(pipeline: Pipeline, keys: Keys, filter: Filter, place: Place | None, limit: int) -> list[Place]:
-    """Behind ``place``, or the first ones; newest first."""
+async def _next_places(
+    pipeline: Pipeline, keys: Keys, filter: Filter, place: Place | None, limit: int, unreadable: dict[str, str]
+) -> list[Place]:
+    """Behind ``place``, or the first ones; newest first. What is no index is left out, and said."""
     words = _words(filter, place, limit)
-    partitions = await asyncio.gather(
-        *(pipeline.run(scripts().list, keys.prefix(p), *words) for p in range(keys.partitions))
-    )
+
+    async def one(prefix: str) -> Reply:
+        try:
+            return await pipeline.run(scripts().list, prefix, *words)
+        except WrongType as error:
+            unreadable[f"{prefix}{words[0]}"] = error.said
+            return ()
+
+    partitions = await asyncio.gather(*(one(keys.prefix(p)) for p in range(keys.partitions)))
     return list(islice(merge(*map(_places, partitions), reverse=True), limit))
 
 
-def _words(filter: Filter, place: Place | None, limit: int) -> tuple[str, int, str, str, str]:
+async def _read(pipeline: Pipeline, keys: Keys, id: str, filter: Filter) -> Execution | str | None:
+    """One that fits; None for what was purged or has moved on since the index was read; else why it cannot be read."""
+    if shown(id) != id:
+        return "it is no text, and so no id"
+    try:
+        return _fitting(id, await pipeline.run(scripts().record, keys.home(id), id), filter)
+    except (PayloadError, WrongType) as error:
+        return str(error)
+
+
+def _words(filter: Filter, place: Place | None, limit: int) -> tuple[str, int, str, str, bytes]:
     newest = "+inf" if filter.created_before is None else f"{filter.created_before - 1}"
     oldest = "-inf" if filter.created_after is None else f"{filter.created_after}"
     if place is None:
-        return _index(filter), limit, newest, oldest, ""
-    return _index(filter), limit, str(place.created_at), oldest, place.id
+        return _index(filter), limit, newest, oldest, b""
+    return _index(filter), limit, str(place.created_at), oldest, place.id.encode(errors="surrogateescape")
 
 
 def _index(filter: Filter) -> str:
@@ -96,7 +117,7 @@ def _index(filter: Filter) -> str:
 
 
 def _places(flat: Reply) -> Iterable[Place]:
-    return (Place(int(created_at), id.decode()) for id, created_at in stored.pairs(flat))
+    return (Place(int(float(at)), id.decode(errors="surrogateescape")) for id, at in stored.pairs(flat))
 
 
 def _fitting(id: str, reply: Reply, filter: Filter) -> Execution | None:

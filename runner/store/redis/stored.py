@@ -27,6 +27,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store.redis.connection import Reply
+from runner.store.unreadable import unreadable
 from runner.transactions import Outgoing, Parcel
 
 
@@ -51,17 +52,14 @@ def execution(id: str, lease_until: Reply, flat: Sequence[Reply]) -> Execution:
     """Raises PayloadError, naming the execution, for a record that is none of ours: it must not look like a bug of ours."""
     try:
         return _execution(id, lease_until, dict(pairs(flat)))
-    except PayloadError:
-        raise
-    except (KeyError, ValueError) as error:
-        raise unreadable(id, error) from error
+    except (PayloadError, KeyError, ValueError) as error:
+        raise unreadable(id, why(error)) from error
 
 
-def unreadable(id: str, error: Exception) -> PayloadError:
-    return PayloadError(
-        f"the record of execution {id!r} cannot be read ({error}): it was changed by hand, or by a newer version",
-        path=id,
-    )
+def why(error: Exception) -> str:
+    """What was wrong with a record, in a few words."""
+    missing = isinstance(error, KeyError) and isinstance(error.args[0], bytes)
+    return f"its field {error.args[0].decode()!r} is missing" if missing else str(error)
 
 
 def _execution(id: str, lease_until: Reply, fields: Mapping[bytes, Reply]) -> Execution:
@@ -122,8 +120,9 @@ def parcel(reply: Reply, partition: int) -> Parcel:
             request=_text(fields, b"request"),
             kind=_text(fields, b"kind"),
             name=_text(fields, b"name"),
-            payload=_notice(fields).pack() if b"status" in fields else fields[b"payload"],
-            run=int(fields[b"run"]),
+            # What lacks something is no parcel of ours: that is told where it cannot be carried.
+            payload=_notice(fields).pack() if b"status" in fields else fields.get(b"payload", b""),
+            run=_number(fields, b"run") or 0,
         ),
         partition=partition,
     )

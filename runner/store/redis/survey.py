@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from runner.core.facts import Facts, Look, ScheduleFacts, Stray
-from runner.records import Status
+from runner.core.facts import Facts, Look, ScheduleFacts, Stray, Unreadable, joined, shown
+from runner.errors import PayloadError
+from runner.records import Schedule, Status
 from runner.store.keys import Keys
 from runner.store.redis import stored, timetable
 from runner.store.redis.connection import Reply
+from runner.store.redis.failures import WrongType
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.scripts import scripts
 
@@ -41,42 +44,54 @@ async def survey(pipeline: Pipeline, keys: Keys) -> AsyncIterator[Look]:
         share = min(seen / total, 0.99)
         for prefix, partition, names in _by_prefix(keys, found):
             async for look in _partition(pipeline, prefix, partition, names):
-                yield Look(facts=look.facts, strays=look.strays, share=share)
+                yield replace(look, share=share)
         if cursor == "0":
             break
     yield await _timetable(pipeline, keys)
 
 
-async def facts(pipeline: Pipeline, keys: Keys, ids: Iterable[str]) -> tuple[Facts, ...]:
+async def facts(pipeline: Pipeline, keys: Keys, ids: Iterable[str]) -> Look:
     """See ``Inspection.facts``."""
     homes: dict[str, list[str]] = {}
     for id in ids:
         homes.setdefault(keys.home(id), []).append(id)
     asked = [(prefix, chunk) for prefix, some in homes.items() for chunk in _chunks(some)]
-    replies = await asyncio.gather(*(pipeline.run(scripts().facts, prefix, *chunk) for prefix, chunk in asked))
-    return tuple(_facts(now, one) for now, found in replies for one in found)
+    return joined(await asyncio.gather(*(_facts_of(pipeline, prefix, chunk) for prefix, chunk in asked)))
 
 
-async def living(
-    pipeline: Pipeline, keys: Keys, partition: int, cursor: str, limit: int
-) -> tuple[tuple[Facts, ...], str]:
+async def _facts_of(pipeline: Pipeline, prefix: str, ids: Iterable[str]) -> Look:
+    """Of one partition."""
+    now, replies = await pipeline.run(scripts().facts, prefix, *ids)
+    found = [_facts_or_not(now, prefix, one) for one in replies]
+    return Look(
+        facts=tuple(one for one in found if isinstance(one, Facts)),
+        unreadable=tuple(one for one in found if isinstance(one, Unreadable)),
+    )
+
+
+async def living(pipeline: Pipeline, keys: Keys, partition: int, cursor: str, limit: int) -> tuple[Look, str]:
     """See ``Inspection.living``; the cursor is a status, by its place among them, and a cursor into its listing."""
     place, _, inner = (cursor or "0:0").partition(":")
     index = f"{keys.prefix(partition)}by:status:{_LIVING[int(place)]}"
-    reply, flat = await pipeline.command("ZSCAN", index, inner, "COUNT", limit)
-    found = await facts(pipeline, keys, (id.decode() for id in flat[::2]))
-    if reply != b"0":
-        return found, f"{place}:{reply.decode()}"
-    return found, f"{int(place) + 1}:0" if int(place) + 1 < len(_LIVING) else ""
+    behind = f"{int(place) + 1}:0" if int(place) + 1 < len(_LIVING) else ""
+    try:
+        reply, flat = await pipeline.command("ZSCAN", index, inner, "COUNT", limit)
+    except WrongType:
+        return Look(unreadable=(_no_index(index),)), behind
+    # An id that is no text is nobody's: of it tells who looks for strays.
+    found = await facts(pipeline, keys, (id for id in map(_text, flat[::2]) if _is_clean(id)))
+    return found, f"{place}:{reply.decode()}" if reply != b"0" else behind
 
 
 async def sweep(pipeline: Pipeline, keys: Keys, strays: Iterable[Stray]) -> int:
     """See ``Inspection.sweep``."""
     asked = [
-        pipeline.run(scripts().sweep, _prefix(keys, one), one.kind, one.place, one.id) for one in strays if _swept(one)
+        pipeline.run(scripts().sweep, _prefix(keys, one), one.kind, one.place, _bytes(one.id))
+        for one in strays
+        if _swept(one)
     ]
     asked += [
-        pipeline.run(scripts().drop_schedule, keys.wide, one.id, 0)
+        pipeline.run(scripts().drop_schedule, keys.wide, _bytes(one.id), 0)
         for one in strays
         if one.kind == "entry" and one.partition == WIDE
     ]
@@ -99,13 +114,13 @@ def _by_prefix(keys: Keys, found: Sequence[bytes]) -> Iterator[tuple[str, int, l
     prefixes = {keys.prefix(partition): partition for partition in range(keys.partitions)} | {keys.wide: WIDE}
     names: dict[str, list[str]] = {}
     for key in found:
-        text = key.decode(errors="surrogateescape")
+        text = _text(key)
         head, _, name = text.partition("}:")
         prefix = f"{head}}}:"
-        if prefix in prefixes:
+        if prefix in prefixes and _is_clean(name):
             names.setdefault(prefix, []).append(name)
-        else:
-            names.setdefault("", []).append(text)
+        else:  # ours are texts
+            names.setdefault("", []).append(shown(text))
     for prefix, some in names.items():
         yield prefix, prefixes.get(prefix, WIDE), some
 
@@ -113,13 +128,15 @@ def _by_prefix(keys: Keys, found: Sequence[bytes]) -> Iterator[tuple[str, int, l
 async def _partition(pipeline: Pipeline, prefix: str, partition: int, names: Sequence[str]) -> AsyncIterator[Look]:
     records = [name[2:] for name in names if name.startswith("x:")] if partition != WIDE else []
     for chunk in _chunks(records):
-        now, found = await pipeline.run(scripts().facts, prefix, *chunk)
-        yield Look(facts=tuple(_facts(now, one) for one in found))
+        yield await _facts_of(pipeline, prefix, chunk)
     yield Look(strays=await _stray_keys(pipeline, prefix, partition, names))
     for name in names:
         if partition != WIDE and _ENTRIES.fullmatch(name):
-            async for strays in _stray_entries(pipeline, prefix, partition, name):
-                yield Look(strays=strays)
+            try:
+                async for strays in _stray_entries(pipeline, prefix, partition, name):
+                    yield Look(strays=strays)
+            except WrongType:
+                yield Look(unreadable=(_no_index(f"{prefix}{name}"),))
 
 
 async def _stray_keys(pipeline: Pipeline, prefix: str, partition: int, names: Sequence[str]) -> tuple[Stray, ...]:
@@ -160,7 +177,7 @@ async def _stray_entries(
         cursor = reply.decode()
         for chunk in _chunks(flat[::2]):
             astray = await pipeline.run(scripts().astray, prefix, index, *chunk)
-            yield tuple(Stray(kind="entry", place=index, id=one.decode(), partition=partition) for one in astray)
+            yield tuple(Stray(kind="entry", place=index, id=_text(one), partition=partition) for one in astray)
         if cursor == "0":
             return
 
@@ -174,41 +191,70 @@ def _chunks(some: Sequence[T]) -> Iterator[Sequence[T]]:
 
 async def _timetable(pipeline: Pipeline, keys: Keys) -> Look:
     """A schedule that is in no order of ids cannot be listed either: it counts as one that nobody looks at."""
-    blobs, due, listed = await asyncio.gather(
-        pipeline.command("HGETALL", f"{keys.wide}schedules"),
-        pipeline.command("ZRANGE", f"{keys.wide}schedules:due", 0, -1, "WITHSCORES"),
-        pipeline.command("ZRANGE", f"{keys.wide}schedules:ids", 0, -1),
-    )
-    kept = {one.id: one.due_at for one in timetable.page(blobs[1::2])}
-    moments = {id.decode(): int(float(at)) for id, at in stored.pairs(due)}
-    ids = {id.decode() for id in listed}
-    places = [("schedules:due", id) for id in moments] + [("schedules:ids", id) for id in ids]
+    try:
+        blobs, due, listed = await asyncio.gather(
+            pipeline.command("HGETALL", f"{keys.wide}schedules"),
+            pipeline.command("ZRANGE", f"{keys.wide}schedules:due", 0, -1, "WITHSCORES"),
+            pipeline.command("ZRANGE", f"{keys.wide}schedules:ids", 0, -1),
+        )
+    except WrongType:
+        return Look(unreadable=(_no_index(f"{keys.wide}schedules*"),), share=1.0)
+    read = {_text(id): _schedule(keys, _text(id), blob) for id, blob in stored.pairs(blobs)}
+    kept = {id: one.due_at for id, one in read.items() if isinstance(one, Schedule)}
+    moments = {_text(id): int(float(at)) for id, at in stored.pairs(due)}
+    ids = {_text(id) for id in listed}
     return Look(
         schedules=tuple(
             ScheduleFacts(id=id, due_at=due_at, index_at=moments.get(id) if id in ids else None)
             for id, due_at in kept.items()
         ),
-        strays=tuple(Stray(kind="entry", place=place, id=id, partition=WIDE) for place, id in places if id not in kept),
+        strays=tuple(_nobodys(read, moments, ids)),
+        unreadable=tuple(one for one in read.values() if isinstance(one, Unreadable)),
         share=1.0,
     )
+
+
+def _nobodys(kept: Iterable[str], due: Iterable[str], listed: Iterable[str]) -> Iterator[Stray]:
+    """Entries of schedules that are not there."""
+    places = [("schedules:due", id) for id in due] + [("schedules:ids", id) for id in listed]
+    return (Stray(kind="entry", place=place, id=id, partition=WIDE) for place, id in places if id not in set(kept))
+
+
+def _schedule(keys: Keys, id: str, blob: bytes) -> Schedule | Unreadable:
+    try:
+        (schedule,) = timetable.page([blob])
+    except (PayloadError, ValueError, TypeError, IndexError) as error:
+        return Unreadable(id="", place=f"{keys.wide}schedules, field {shown(id)}", why=str(error))
+    return schedule
 
 
 # -- replies ----------------------------------------------------------------------------------------
 
 
-def _status(id: bytes, status: bytes) -> Status:
+def _facts_or_not(now: int, prefix: str, reply: Reply) -> Facts | Unreadable:
+    if isinstance(reply[0], bytes):
+        id, why, place = map(_text, reply)
+        own = place[1:] == f":{id}"
+        return Unreadable(id=id, place=f"{prefix}{place}", why=why) if own else _no_index(f"{prefix}{place}")
     try:
-        return Status(status.decode())
-    except ValueError as error:
-        raise stored.unreadable(id.decode(), error) from error
+        return _facts(now, reply)
+    except (PayloadError, ValueError, TypeError) as error:
+        id = _text(reply[0][0])
+        return Unreadable(id=id, place=f"{prefix}x:{id}", why=str(error))
+
+
+def _no_index(key: str) -> Unreadable:
+    """Whoever comes across it says the same, so that it is found once."""
+    return Unreadable(id="", place=key, why="it is something else than it must be")
 
 
 def _facts(now: int, reply: Reply) -> Facts:
     about, missing, surplus, fading, waits, children = reply
-    id, status, run, owned, claimed, deadline, timeout_ms, lease, ready, listed, timer, expiry, news = about
+    id, status, run, owned, claimed, deadline, timeout_ms, lease, ready, listed, timer, expiry, news, *lengths = about
+    entries, recorded, cancel, inbox = lengths
     return Facts(
         id=id.decode(),
-        status=_status(id, status),
+        status=Status(status.decode()),
         now=now,
         run=run,
         owned=bool(owned),
@@ -226,6 +272,10 @@ def _facts(now: int, reply: Reply) -> Facts:
         surplus=_words(surplus),
         fading=_words(fading),
         children=_words(children),
+        entries=entries,
+        recorded=recorded,
+        arrived=None if cancel is None else cancel + 1,
+        inbox=inbox,
     )
 
 
@@ -235,3 +285,19 @@ def _number(reply: Reply) -> int | None:
 
 def _words(reply: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(sorted(one.decode() for one in reply))
+
+
+# -- names --------------------------------------------------------------------------------------------
+
+
+def _text(name: bytes) -> str:
+    """What is no text can be told of as well, and be given back as it was: see ``_bytes``."""
+    return name.decode(errors="surrogateescape")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
+
+
+def _is_clean(name: str) -> bool:
+    return name.isascii() or shown(name) == name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.records import AuditEntry, Status
-from runner.store.sqlite import kin, moves, requests, saving, trail
+from runner.store.sqlite import journal, kin, moves, requests, saving, trail
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
 from runner.transactions import (
@@ -49,8 +49,7 @@ def _unheard(row: Row) -> bool:
 
 def _create(s: Session, asked: Start, partitions: int) -> Row:
     row = saving.insert(s, moves.created(asked, s.ns, partitions, s.now), asked.input)
-    for one in asked.entries:
-        s.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", (row.x, one.id, one.number, one.pack()))
+    row = saving.save(s, row, journal.record(s, row, asked.entries))
     saving.set_attributes(s, row, asked.attributes)
     if asked.parent:
         kin.add_follower(s, row, asked.parent, asked.parent_run)

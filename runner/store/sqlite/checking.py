@@ -6,28 +6,41 @@ Indexes are the database's own and cannot contradict a row; what a row says in t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from runner.codec import unpack_as
-from runner.core.facts import Facts, Look, ScheduleFacts, Stray
+from runner.core.facts import Facts, Look, ScheduleFacts, Stray, Unreadable
+from runner.errors import PayloadError
 from runner.records import Schedule, Status, Wait
 from runner.store import partition_of
 from runner.store.inspection import Followed
-from runner.store.sqlite.rows import Row
+from runner.store.sqlite import journal
+from runner.store.sqlite.rows import COLUMNS, Row, id_of, row_of
 from runner.store.sqlite.session import Session
 
 _PAGE = 100
 #: Tables whose rows belong to an execution.
 _OWNED = ("payload", "entry", "wait", "inbox", "request", "attribute", "audit", "child", "follower")
+#: Each status that there is, from one to the next along the index: there may be a million executions.
+_STATUSES = """
+    WITH RECURSIVE present (status) AS (
+        SELECT min(status) FROM execution WHERE ns = ?
+        UNION ALL SELECT (SELECT min(status) FROM execution WHERE ns = ? AND status > present.status)
+        FROM present WHERE present.status IS NOT NULL
+    ) SELECT status FROM present WHERE status IS NOT NULL
+"""
+#: What comes of bytes and values that none of ours wrote.
+_ODD = (PayloadError, ValueError, TypeError, KeyError)
 _LIVING = tuple(status for status in Status if not status.terminal)
 
 
 def page(s: Session, after: int, partitions: int) -> tuple[Look, int | None]:
     """Executions behind the ``after``-th; None when there are no more."""
-    rows = s.several("x > ? ORDER BY x LIMIT ?", after, _PAGE)
-    facts = tuple(facts_of(s, row, partitions) for row in rows)
+    rows = s.raw("x > ? ORDER BY x LIMIT ?", after, _PAGE)
     (last,) = s.db.execute("SELECT max(x) FROM execution").fetchone()
-    share = min(rows[-1].x / last, 0.99) if rows else 0.99
-    return Look(facts=facts, share=share), rows[-1].x if rows else None
+    share = min(rows[-1][0] / last, 0.99) if rows else 0.99
+    return replace(_look(s, rows, partitions), share=share), rows[-1][0] if rows else None
 
 
 def strays(s: Session, table: str, after: int) -> tuple[Look, int | None]:
@@ -39,12 +52,20 @@ def strays(s: Session, table: str, after: int) -> tuple[Look, int | None]:
 
 
 def schedules(s: Session) -> Look:
-    kept = s.db.execute("SELECT packed, due_at FROM schedule WHERE ns = ?", (s.ns,)).fetchall()
-    facts = ((Schedule.unpack(packed), due_at) for packed, due_at in kept)
+    kept = s.db.execute("SELECT id, packed, due_at FROM schedule WHERE ns = ?", (s.ns,)).fetchall()
+    read = [_schedule(*one) for one in kept]
     return Look(
-        schedules=tuple(ScheduleFacts(id=one.id, due_at=one.due_at, index_at=due_at) for one, due_at in facts),
+        schedules=tuple(one for one in read if isinstance(one, ScheduleFacts)),
+        unreadable=tuple(one for one in read if isinstance(one, Unreadable)),
         share=1.0,
     )
+
+
+def _schedule(id: str, packed: bytes, due_at: int | None) -> ScheduleFacts | Unreadable:
+    try:
+        return ScheduleFacts(id=id, due_at=Schedule.unpack(packed).due_at, index_at=due_at)
+    except _ODD as error:
+        return Unreadable(id="", place=f"table schedule, id {id}", why=str(error))
 
 
 def tables() -> Sequence[str]:
@@ -61,20 +82,43 @@ def sweep(s: Session, asked: Iterable[Stray]) -> int:
     return count
 
 
-def living(s: Session, partition: int, cursor: str, limit: int, partitions: int) -> tuple[tuple[Facts, ...], str]:
+def living(s: Session, partition: int, cursor: str, limit: int, partitions: int) -> tuple[Look, str]:
     """A page along the index of the status that the cursor names by its place among them, behind a row."""
     place, created_at, x = map(int, (cursor or "0:-1:-1").split(":"))
     condition = "status = ? AND p = ? AND (created_at, x) > (?, ?) ORDER BY created_at, x LIMIT ?"
-    rows = s.several(condition, _LIVING[place].value, partition, created_at, x, limit)
-    found = tuple(facts_of(s, row, partitions) for row in rows)
+    rows = s.raw(condition, _LIVING[place].value, partition, created_at, x, limit)
+    found = _look(s, rows if cursor else [*rows, *_of_no_status(s, partition, limit)], partitions)
     if len(rows) == limit:
-        return found, f"{place}:{rows[-1].created_at}:{rows[-1].x}"
+        return found, f"{place}:{rows[-1][COLUMNS.index('created_at')]}:{rows[-1][0]}"
     return found, f"{place + 1}:-1:-1" if place + 1 < len(_LIVING) else ""
 
 
-def facts(s: Session, ids: Iterable[str], partitions: int) -> tuple[Facts, ...]:
-    rows = (s.load(id) for id in ids)
-    return tuple(facts_of(s, row, partitions) for row in rows if row is not None)
+def _of_no_status(s: Session, partition: int, limit: int) -> list[Sequence[Any]]:
+    """The first of those whose status is none: they are in no page of the living."""
+    found = [status for (status,) in s.db.execute(_STATUSES, (s.ns, s.ns)) if status not in set(Status)]
+    return [row for status in found for row in s.raw("status = ? AND p = ? LIMIT ?", status, partition, limit)]
+
+
+def facts(s: Session, ids: Iterable[str], partitions: int) -> Look:
+    return _look(s, [row for id in ids for row in s.raw("id = ?", id)], partitions)
+
+
+def _look(s: Session, rows: Iterable[Sequence[Any]], partitions: int) -> Look:
+    found = [_facts_or_not(s, row, partitions) for row in rows]
+    return Look(
+        facts=tuple(one for one in found if isinstance(one, Facts)),
+        unreadable=tuple(one for one in found if isinstance(one, Unreadable)),
+    )
+
+
+def _facts_or_not(s: Session, found: Sequence[Any], partitions: int) -> Facts | Unreadable:
+    try:
+        row = row_of(found)
+        if s.db.execute("SELECT 1 FROM payload WHERE x = ?", (row.x,)).fetchone() is None:
+            raise ValueError("it has no row in the table payload")
+        return facts_of(s, row, partitions)
+    except _ODD as error:
+        return Unreadable(id=id_of(found), place=f"table execution, x = {found[0]}", why=str(error))
 
 
 def facts_of(s: Session, row: Row, partitions: int) -> Facts:
@@ -97,6 +141,10 @@ def facts_of(s: Session, row: Row, partitions: int) -> Facts:
         missing=missing,
         surplus=surplus,
         children=_unended(s, row),
+        entries=row.entries,
+        recorded=journal.length(s, row),
+        arrived=row.inbox,
+        inbox=s.db.execute("SELECT count(*) FROM inbox WHERE x = ?", (row.x,)).fetchone()[0],
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from runner.core.facts import Facts, Look, Stray
+from runner.core.facts import Look, Stray
 from runner.store.inspection import Followed, Mended, Repair
 from runner.store.sqlite import checking, mending, outbox
 from runner.store.sqlite.session import Session
@@ -36,11 +36,11 @@ class SqliteInspection(ABC):
                 yield look
         yield await self._do(checking.schedules)
 
-    async def living(self, partition: int, cursor: str, limit: int) -> tuple[tuple[Facts, ...], str]:
+    async def living(self, partition: int, cursor: str, limit: int) -> tuple[Look, str]:
         ask = partial(checking.living, partition=partition, cursor=cursor, limit=limit, partitions=self.partitions)
         return await self._do(ask)
 
-    async def facts(self, ids: Sequence[str]) -> tuple[Facts, ...]:
+    async def facts(self, ids: Sequence[str]) -> Look:
         return await self._do(partial(checking.facts, ids=tuple(ids), partitions=self.partitions))
 
     async def followed(self, target: str, waiter: str, run: int) -> Followed | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from runner.errors import UsageError
 from runner.records import AuditEntry, Entry, Status
-from runner.store.sqlite import interventions, kin, requests, saving, trail
+from runner.store.sqlite import interventions, journal, kin, requests, saving, trail
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
 from runner.transactions import Action, Operate, Operated, Verdict
@@ -20,7 +19,7 @@ def operate(s: Session, asked: Operate) -> Operated:
         return Operated(verdict=Verdict.UNKNOWN)
     if (before := requests.before(s, row, asked.request)) is not None:
         return Operated(verdict=Verdict.DONE, status=row.status, wake=before.wake)
-    if asked.entries is not None and asked.entries != _length(s, row):
+    if asked.entries is not None and asked.entries != journal.length(s, row):
         return Operated(verdict=Verdict.CHANGED, status=row.status)
     if not interventions.allows(row, asked.action):
         return Operated(verdict=Verdict.REFUSED, status=row.status)
@@ -36,17 +35,16 @@ def _notes(s: Session, row: Row, asked: Operate) -> list[AuditEntry]:
     return [asked.audit or trail.line(s, row, "operator", action=asked.action.value, actor=asked.actor)]
 
 
-def _rewrite(s: Session, row: Row, asked: Operate, entry: Entry | None = None) -> None:
+def _rewritten(s: Session, row: Row, asked: Operate, entry: Entry | None = None) -> Row:
     """What is forgotten of the journal, what is put into it, and the line behind it."""
-    dropped = [(row.x, id) for id in asked.drop if entry is None or id != entry.id]
-    s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", dropped)
+    row = journal.drop(s, row, [id for id in asked.drop if entry is None or id != entry.id])
     for one in (entry, asked.mark):
-        if one is not None:
-            _put(s, row, one)
+        row = row if one is None else journal.put(s, row, one)
+    return row
 
 
 def _reopen(s: Session, row: Row, asked: Operate) -> Row:
-    _rewrite(s, row, asked)
+    row = _rewritten(s, row, asked)
     s.db.execute("UPDATE payload SET error = NULL WHERE x = ?", (row.x,))
     again = interventions.reopened(row, asked.action is Action.ROLLBACK, s.now)
     kin.tell_parent(s, again)
@@ -56,19 +54,9 @@ def _reopen(s: Session, row: Row, asked: Operate) -> Row:
 def _record(s: Session, row: Row, asked: Operate) -> Row:
     if asked.entry is None:
         raise UsageError(f"what is to be recorded for {row.id!r}? give an entry")
-    _rewrite(s, row, asked, asked.entry)
+    row = _rewritten(s, row, asked, asked.entry)
     s.db.execute("DELETE FROM wait WHERE x = ? AND id = ?", (row.x, asked.entry.id))
     return interventions.recorded(row, asked.entry.id, s.now)
-
-
-def _put(s: Session, row: Row, entry: Entry) -> None:
-    """In the place of the one of its id, or behind the last."""
-    found = s.db.execute("SELECT number FROM entry WHERE x = ? AND id = ?", (row.x, entry.id)).fetchone()
-    if found is None:
-        sql = "SELECT coalesce(max(number), 0) + 1 FROM entry WHERE x = ?"
-        found = s.db.execute(sql, (row.x,)).fetchone()
-    placed = replace(entry, number=found[0])
-    s.db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)", (row.x, placed.id, placed.number, placed.pack()))
 
 
 def _hurry(s: Session, row: Row, asked: Operate) -> Row:
@@ -94,8 +82,3 @@ _DEEDS: Mapping[Action, Callable[[Session, Row, Operate], Row]] = {
     Action.FORCE_FAIL: _force_fail,
     Action.FORK: _leave,
 }
-
-
-def _length(s: Session, row: Row) -> int:
-    (length,) = s.db.execute("SELECT count(*) FROM entry WHERE x = ?", (row.x,)).fetchone()
-    return int(length)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from runner.errors import UsageError
+from collections.abc import Sequence
+from typing import Any
+
+from runner.errors import PayloadError, UsageError
 from runner.records import (
     Entry,
     Execution,
@@ -12,8 +15,9 @@ from runner.records import (
     Page,
     Wait,
 )
-from runner.store.sqlite.rows import COLUMNS, SELECT, Row, execution_of, row_of
+from runner.store.sqlite.rows import COLUMNS, SELECT, Row, execution_of, id_of, row_of
 from runner.store.sqlite.session import Session
+from runner.store.unreadable import unreadable
 
 _ATTRIBUTES = "(SELECT json_group_object(name, json(text)) FROM attribute WHERE attribute.x = payload.x)"
 _PAYLOADS = f"payload.input, payload.result, payload.error, {_ATTRIBUTES}"
@@ -21,12 +25,13 @@ _ALONE = f"SELECT {_PAYLOADS} FROM payload WHERE x = ?"  # noqa: S608 - our own 
 _ATTRIBUTE = (
     "EXISTS (SELECT 1 FROM attribute AS other WHERE other.x = execution.x AND other.name = ? AND other.text = ?)"
 )
+_CREATED_AT = COLUMNS.index("created_at")
 _WHOLE = f"{SELECT}, {_PAYLOADS} FROM"
 
 
 def record(s: Session, id: str) -> Execution | None:
     row = s.load(id)
-    return None if row is None else _execution(s, row)
+    return None if row is None else execution_of_row(s, row)
 
 
 def history(s: Session, id: str) -> History | None:
@@ -41,7 +46,7 @@ def history_of(s: Session, row: Row) -> History:
         "SELECT id, kind, name, opened_at, deadline, attempts, details FROM wait WHERE x = ?", (row.x,)
     )
     return History(
-        execution=_execution(s, row),
+        execution=execution_of_row(s, row),
         entries=tuple(Entry.unpack(packed) for (packed,) in entries),
         waits=tuple(
             Wait(
@@ -80,11 +85,20 @@ def executions(s: Session, filter: Filter) -> Page:
     # One more than shown tells whether this is the last page.
     found = s.db.execute(sql, (s.ns, *values, filter.limit + 1)).fetchall()
     shown = found[: filter.limit]
-    last = row_of(shown[-1]) if shown else None
+    read = {id_of(one): _read(one) for one in shown}
     return Page(
-        executions=tuple(execution_of(row_of(one), *one[len(COLUMNS) :]) for one in shown),
-        cursor=f"{last.created_at}.{last.x}" if last is not None and len(found) > len(shown) else None,
+        executions=tuple(one for one in read.values() if isinstance(one, Execution)),
+        cursor=f"{shown[-1][_CREATED_AT]}.{shown[-1][0]}" if len(found) > len(shown) else None,
+        unreadable={id: why for id, why in read.items() if isinstance(why, str)},
     )
+
+
+def _read(values: Sequence[Any]) -> Execution | str:
+    """An execution, or why it cannot be read."""
+    try:
+        return execution_of(row_of(values), *values[len(COLUMNS) :])
+    except (PayloadError, ValueError, TypeError) as error:
+        return str(error)
 
 
 def _source(filter: Filter) -> tuple[str, str]:
@@ -121,6 +135,8 @@ def _place(cursor: str) -> tuple[int, int]:
     return int(created_at), int(x)
 
 
-def _execution(s: Session, row: Row) -> Execution:
+def execution_of_row(s: Session, row: Row) -> Execution:
     payloads = s.db.execute(_ALONE, (row.x,)).fetchone()
+    if payloads is None:
+        raise unreadable(row.id, "it has no row in the table payload")
     return execution_of(row, *payloads)

@@ -11,6 +11,7 @@ import msgpack
 
 from runner.codec import unpack_as
 from runner.records import Cause, Execution, Status
+from runner.store.unreadable import unreadable
 from runner.transactions import Wake
 
 _NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
@@ -74,6 +75,7 @@ class Row(NamedTuple):
     openings: int = 0
     stuck: int = 0  # 1: it has ended and needs an operator
     lines: int = 0  # of its audit trail, also those that are kept no longer
+    entries: int | None = 0  # that its journal must have; None: an older version wrote it
 
     @property
     def owned(self) -> bool:
@@ -104,11 +106,18 @@ _CAUSES: Mapping[str, Cause] = {one.value: one for one in Cause}
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """A row as SELECT gives it; what follows its columns is left out."""
+    """A row as SELECT gives it; what follows its columns is left out. Raises PayloadError, naming the execution."""
     status, cause = values[_STATUS : _STATUS + 2]
-    return Row._make(
-        (*values[:_STATUS], _STATUSES[status], _CAUSES[cause], *values[_STATUS + 2 : len(COLUMNS)]),
-    )
+    try:
+        both = _STATUSES[status], _CAUSES[cause]
+    except KeyError as error:
+        raise unreadable(id_of(values), f"its status or cause is {error}, which is none") from error
+    return Row._make((*values[:_STATUS], *both, *values[_STATUS + 2 : len(COLUMNS)]))
+
+
+def id_of(values: Sequence[Any]) -> str:
+    """Of a row that may not be readable."""
+    return str(values[COLUMNS.index("id")])
 
 
 def packed_ids(ids: Iterable[str]) -> bytes:

@@ -24,7 +24,7 @@ def begin(s: Session, row: Row, end: ContinueAsNew, seen: int) -> Row:
     moved = [(new, row.x, old) for new, old in enumerate(kept) if new != old]
     s.db.executemany("UPDATE inbox SET place = ? WHERE x = ? AND place = ?", moved)
     cancel = None if row.cancel_index not in kept else kept.index(row.cancel_index)
-    return row._replace(inbox=len(kept), cancel_index=cancel)
+    return row._replace(inbox=len(kept), cancel_index=cancel, entries=0)
 
 
 def carried(items: Iterable[tuple[int, str]], keep: Sequence[int], seen: int) -> list[int]:

@@ -76,6 +76,7 @@ CREATE TABLE execution (
     openings INTEGER NOT NULL,
     stuck INTEGER NOT NULL,
     lines INTEGER NOT NULL,
+    entries INTEGER,
     UNIQUE (ns, id)
 );
 CREATE INDEX ready ON execution (ns, p, ready_at) WHERE ready_at IS NOT NULL;
@@ -253,6 +254,8 @@ def _bring_up(db: sqlite3.Connection) -> None:
         db.executescript(f"BEGIN; ALTER TABLE execution ADD COLUMN since INTEGER; {LINE} {_JOINED} COMMIT;")
     if "parent_close" not in columns:
         db.executescript(f"BEGIN; {_PHASES} COMMIT;")
+    if "entries" not in columns:
+        db.execute("ALTER TABLE execution ADD COLUMN entries INTEGER")
 
 
 def look_up(db: sqlite3.Connection, namespace: str) -> tuple[int, int]:

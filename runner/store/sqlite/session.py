@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from runner.errors import PayloadError
 from runner.records import AuditEntry
 from runner.store.sqlite.rows import SELECT, Row, row_of
 from runner.store.sqlite.topics import Word
@@ -33,9 +36,24 @@ class Session:
         return None if found is None else row_of(found)
 
     def several(self, condition: str, *values: object) -> list[Row]:
-        """Rows by a condition on this namespace; it names the index that serves it by its columns."""
-        sql = f"{SELECT} FROM execution WHERE ns = ? AND {condition}"
-        return [row_of(found) for found in self.db.execute(sql, (self.ns, *values)).fetchall()]
+        """Rows by a condition on this namespace, which names the index that serves it by its columns.
+
+        What cannot be read is left out: it must hold up no other.
+        """
+        rows = (self.row_or_not(found) for found in self.raw(condition, *values))
+        return [row for row in rows if row is not None]
+
+    def raw(self, condition: str, *values: object) -> list[Sequence[Any]]:
+        """As ``several``, all of them, as the file has them."""
+        return self.db.execute(f"{SELECT} FROM execution WHERE ns = ? AND {condition}", (self.ns, *values)).fetchall()
+
+    @staticmethod
+    def row_or_not(found: Sequence[Any]) -> Row | None:
+        """None when it cannot be read."""
+        try:
+            return row_of(found)
+        except PayloadError:
+            return None
 
     def earliest(self, column: str, partition: int) -> int | None:
         """The first moment of a time index."""

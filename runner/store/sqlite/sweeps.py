@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.store import GRACE_MS
+from runner.store import GRACE_MS, PASS_LAST_MS
 from runner.store.crashes import GIVE_UP, CrashLimit
 from runner.store.sqlite import losses, moves, saving
 from runner.store.sqlite.crashes import give_back
@@ -113,9 +113,16 @@ def recover(s: Session, crashes: CrashLimit = GIVE_UP) -> int:
 
 
 def _reached(s: Session, column: str, partition: int, limit: int) -> list[Row]:
-    return s.several(
-        f"p = ? AND {column} IS NOT NULL AND {column} <= ? ORDER BY {column}, x LIMIT ?", partition, s.now, limit
-    )
+    """What cannot be read comes again later, and holds up no other."""
+    condition = f"p = ? AND {column} IS NOT NULL AND {column} <= ? ORDER BY {column}, x LIMIT ?"
+    rows: list[Row] = []
+    for found in s.raw(condition, partition, s.now, limit):
+        row = s.row_or_not(found)
+        if row is None:
+            s.db.execute(f"UPDATE execution SET {column} = ? WHERE x = ?", (s.now + PASS_LAST_MS, found[0]))  # noqa: S608
+        else:
+            rows.append(row)
+    return rows
 
 
 def _woken(

@@ -8,9 +8,8 @@ import msgpack
 
 from runner.codec import unpack_as
 from runner.core.status import Move
-from runner.errors import StoreConflict
-from runner.records import Entry, History, Status
-from runner.store.sqlite import kin, losses, moves, outbox, reading, runs, saving
+from runner.records import History, Status
+from runner.store.sqlite import journal, kin, losses, moves, outbox, reading, runs, saving
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
 from runner.transactions import (
@@ -71,10 +70,10 @@ def commit(s: Session, asked: Commit) -> Committed | None:
         return _again(s, row, asked)
     if asked.count > row.commits + 1 or asked.seen > row.inbox:
         return None  # the store went back in time under this lease: what it recorded since must leave no gap
-    _record(s, row, asked.entries)
+    grown = journal.record(s, row, asked.entries)
     deadlines = _open_and_close(s, row, asked)
     _send(s, row, asked)
-    held = moves.held(row, asked, s.now)
+    held = moves.held(grown, asked, s.now)
     nearest = _nearest(s, row) if isinstance(asked.end, Suspend) else None
     gone = None if asked.end is None else moves.over(held, asked.end, asked.seen, nearest, s.now)
     left = held if gone is None or asked.end is None else _settle(s, held, gone, asked.end, asked.seen)
@@ -122,19 +121,6 @@ def pass_over(s: Session, id: str, reason: str) -> None:
 
 
 # -- the parts of a commit --------------------------------------------------------------------------
-
-
-def _record(s: Session, row: Row, entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        packed = entry.pack()
-        values = (row.x, entry.id, entry.number, packed)
-        if s.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values).rowcount:
-            continue
-        found = s.db.execute("SELECT packed FROM entry WHERE x = ? AND id = ?", (row.x, entry.id)).fetchone()
-        if found[0] != packed:
-            raise StoreConflict(
-                f"execution {row.id!r} has recorded {entry.id!r} already, with other content: nothing was written"
-            )
 
 
 def _open_and_close(s: Session, row: Row, asked: Commit) -> dict[str, int | None]:
@@ -188,8 +174,8 @@ def _settle(s: Session, held: Row, gone: Row, end: End, seen: int) -> Row:
         case _:
             pass
     if isinstance(end, RetryAttempt) and gone.status is Status.RETRYING:
-        s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(gone.x, id) for id in end.drop])
         s.db.execute("DELETE FROM wait WHERE x = ?", (gone.x,))
+        return journal.drop(s, gone, end.drop)
     return gone
 
 

@@ -82,6 +82,9 @@ local function record_entries()
   for _, row in ipairs(added) do
     call('HSET', JOURNAL, row[1], row[2])
   end
+  if #added > 0 then
+    count_entries(r, #added)
+  end
   for _, row in ipairs(entries) do
     call('HDEL', WAITS, row[1])
   end

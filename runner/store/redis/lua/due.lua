@@ -8,8 +8,10 @@
 
 local wakes = {}
 for _, id in ipairs(due_in(TIMERS, ARGV[1])) do
-  local r = load(id)
-  if not r or TERMINAL[r.status] or r.nonce ~= '' then
+  local r, fault = load_due(TIMERS, id)
+  if fault then
+    -- It comes again later.
+  elseif not r or TERMINAL[r.status] or r.nonce ~= '' then
     call('ZREM', TIMERS, id)
   elseif is_late(r) then
     finish(r, 'time_out', 'timed_out')

@@ -21,7 +21,10 @@ end)
 
 local lost, passed, counts, first = {}, {}, {}, false
 local function offer(queue, id)
-  local r = load(id)
+  local r, fault = load_due(READY .. queue.name, id)
+  if fault then
+    return -- it comes again later
+  end
   if not r or TERMINAL[r.status] or r.nonce ~= '' then
     call('ZREM', READY .. queue.name, id)
     call('ZREM', LINE .. queue.name, id)

@@ -6,7 +6,7 @@
 -- Repeat   recognised by the token, so that a lost reply does not double the delay.
 
 local id, reason, token = unpack(ARGV)
-local r = load(id)
+local r = look_at(id)
 if not r or TERMINAL[r.status] or r.nonce ~= '' or not is_ready(r) then
   return 0
 end

@@ -38,18 +38,38 @@ end
 local NAMES = {
   'status', 'nonce', 'worker', 'queue', 'workflow', 'version', 'created_at', 'started_at', 'deadline', 'retention',
   'seq', 'count', 'crashes', 'attempt', 'passes', 'passed', 'pass_token', 'cancel_index', 'last_nonce', 'answer',
-  'request', 'digest', 'run', 'openings', 'outstanding', 'audit',
+  'request', 'digest', 'run', 'openings', 'outstanding', 'audit', 'entries',
 }
 local NUMBERS = {
   'created_at', 'started_at', 'deadline', 'retention', 'seq', 'count', 'crashes', 'attempt', 'passes', 'cancel_index',
-  'run', 'openings', 'outstanding', 'audit',
+  'run', 'openings', 'outstanding', 'audit', 'entries',
+}
+-- What every record has from its start on.
+local NEEDED = {
+  'nonce', 'worker', 'queue', 'workflow', 'version', 'created_at', 'retention', 'seq', 'count', 'crashes', 'attempt', 'passes',
+  'passed', 'last_nonce', 'request', 'digest', 'run', 'openings', 'outstanding', 'audit',
 }
 
--- What decisions need of a record, without its payloads; nil when there is none.
-local function load(id)
-  local values = call('HMGET', key('x', id), unpack(NAMES))
+local function fault_of(r)
+  if not AFTER[r.status] then
+    return "its status is '" .. r.status .. "', which is none"
+  end
+  for _, name in ipairs(NEEDED) do
+    if r[name] == nil then
+      return "its field '" .. name .. "' is missing, or is no number"
+    end
+  end
+  return nil
+end
+
+-- What decisions need of a record, without its payloads; nil when there is none, and what is wrong when it cannot be read.
+local function look_at(id)
+  local values = redis.pcall('HMGET', key('x', id), unpack(NAMES))
+  if values.err then
+    return nil, 'its key is no hash'
+  end
   if not values[1] then
-    return nil
+    return nil, call('EXISTS', key('x', id)) == 1 and 'it has no status' or nil
   end
   local r = { id = id }
   for i, name in ipairs(NAMES) do
@@ -58,7 +78,29 @@ local function load(id)
   for _, name in ipairs(NUMBERS) do
     r[name] = tonumber(r[name])
   end
+  local fault = fault_of(r)
+  if fault then
+    return nil, fault
+  end
+  return r, nil
+end
+
+-- The same, for who asks about this one. An error that is known by its first word: it comes before the first write.
+local function load(id)
+  local r, fault = look_at(id)
+  if fault then
+    error({ err = 'UNREADABLE ' .. fault .. ' (' .. id .. ')' })
+  end
   return r
+end
+
+-- The same, for who goes through an index of times: one that cannot be read comes again later, and holds up no other.
+local function load_due(index, id)
+  local r, fault = look_at(id)
+  if fault then
+    call('ZADD', index, now + LIMITS.pass_last, id)
+  end
+  return r, fault
 end
 
 local function is_ready(r)
@@ -171,6 +213,16 @@ local function forget_passes(r)
     call('HSET', key('x', r.id), 'passes', 0)
     r.passes = 0
   end
+end
+
+-- The record knows how long its journal is: what is missing then was taken from it by hand. `change` has been made. A record
+-- of an older version does not know, and learns it.
+local function count_entries(r, change)
+  if change == 0 then
+    return
+  end
+  r.entries = r.entries and r.entries + change or call('HLEN', key('j', r.id))
+  call('HSET', key('x', r.id), 'entries', r.entries)
 end
 
 -- All that replay needs, as it is now.

@@ -7,7 +7,7 @@
 
 local count = 0
 for _, id in ipairs(due_in(EXPIRY, ARGV[1])) do
-  local r = load(id)
+  local r, fault = load_due(EXPIRY, id)
   if r and TERMINAL[r.status] then
     leave_status(r)
     call('ZREM', PREFIX .. 'by:all', id)
@@ -20,7 +20,9 @@ for _, id in ipairs(due_in(EXPIRY, ARGV[1])) do
     call('ZADD', GONE, now, id)
     count = count + 1
   end
-  call('ZREM', EXPIRY, id)
+  if not fault then
+    call('ZREM', EXPIRY, id)
+  end
 end
 -- For a while a late hint for what was deleted is told from the trace of a loss.
 if count > 0 then

@@ -15,8 +15,10 @@ end
 
 local wakes = {}
 for _, id in ipairs(due_in(LEASES, limit)) do
-  local r = load(id)
-  if not r or r.nonce == '' then
+  local r, fault = load_due(LEASES, id)
+  if fault then
+    -- It comes again later.
+  elseif not r or r.nonce == '' then
     call('ZREM', LEASES, id)
   else
     wakes[#wakes + 1] = crash(r, 'reap', not alive[r.worker], most, error) or nil

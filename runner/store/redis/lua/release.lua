@@ -4,7 +4,7 @@
 -- ARGV     id, nonce
 -- Returns  the wake, or false when the lease is not ours (also on a repeat)
 
-local r = load(ARGV[1])
+local r = look_at(ARGV[1])
 if not r or r.nonce == '' or r.nonce ~= ARGV[2] then
   return false
 end

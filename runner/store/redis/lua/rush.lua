@@ -9,7 +9,7 @@ local wakes, limit = {}, tonumber(ARGV[1])
 for i = 2, #ARGV, 2 do
   local index = PREFIX .. 'passed:' .. ARGV[i] .. ':' .. ARGV[i + 1]
   for _, id in ipairs(call('ZRANGE', index, 0, limit - #wakes - 1)) do
-    local r = load(id)
+    local r = look_at(id)
     if not r or r.nonce ~= '' or not is_ready(r) then
       call('ZREM', index, id)
     else

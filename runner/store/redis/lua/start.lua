@@ -36,7 +36,7 @@ local function write_record()
     'request', request, 'workflow', workflow, 'version', version, 'queue', queue, 'input', input, 'digest', digest,
     'retention', retention, 'status', 'pending', 'created_at', now, 'run', 1, 'attempt', 1, 'crashes', 0, 'seq', 0,
     'nonce', '', 'worker', '', 'last_nonce', '', 'count', 0, 'passes', 0, 'passed', '', 'reason', '', 'cause', '',
-    'openings', 0, 'outstanding', 0, 'audit', audit_lines, 'parent', parent, 'parent_run', parent_run,
+    'openings', 0, 'outstanding', 0, 'audit', audit_lines, 'parent', parent, 'parent_run', parent_run, 'entries', #entries,
   }
   local optional = {
     key = name ~= '' and string.sub(name, 2), deadline = r.deadline, timeout_ms = timeout, seed = seed ~= '' and seed,

@@ -58,15 +58,19 @@ end
 local function forget(r, asked, but)
   for _, row in ipairs(asked.drop) do
     if row[1] ~= but then
-      call('HDEL', key('j', r.id), row[1])
+      count_entries(r, -call('HDEL', key('j', r.id), row[1]))
     end
   end
+end
+
+local function put_entry(r, id, blob)
+  count_entries(r, call('HSET', key('j', r.id), id, blob))
 end
 
 -- The line behind the journal.
 local function put_mark(r, asked)
   if asked.mark ~= '' then
-    call('HSET', key('j', r.id), asked.mark, asked.mark_before .. cmsgpack.pack(next_number(r)) .. asked.mark_behind)
+    put_entry(r, asked.mark, asked.mark_before .. cmsgpack.pack(next_number(r)) .. asked.mark_behind)
   end
 end
 
@@ -128,7 +132,7 @@ function acts.record(r, asked)
   forget(r, asked, asked.entry)
   local kept = call('HGET', key('j', r.id), asked.entry)
   local number = kept and number_of(kept) or next_number(r)
-  call('HSET', key('j', r.id), asked.entry, asked.before .. cmsgpack.pack(number) .. asked.behind)
+  put_entry(r, asked.entry, asked.before .. cmsgpack.pack(number) .. asked.behind)
   put_mark(r, asked)
   call('HDEL', key('w', r.id), asked.entry)
   if r.status == 'failed' then

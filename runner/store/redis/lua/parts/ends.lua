@@ -83,9 +83,11 @@ function ends.retry(r, ending, seen)
     finish(r, 'retry', '')
     return true
   end
+  local dropped = 0
   for _, row in ipairs(ending.list) do
-    call('HDEL', key('j', r.id), row[1])
+    dropped = dropped + call('HDEL', key('j', r.id), row[1])
   end
+  count_entries(r, -dropped)
   call('DEL', key('w', r.id))
   call('HINCRBY', key('x', r.id), 'attempt', 1)
   leave_turn(r, 'retry')
@@ -123,7 +125,7 @@ function ends.continue(r, ending, seen)
   end
   call('DEL', key('j', r.id), key('w', r.id))
   forget_ended_children(r)
-  call('HSET', key('x', r.id), 'run', r.run + 1, 'attempt', 1, 'input', ending.blob, 'run_at', now, 'outstanding', 0)
+  call('HSET', key('x', r.id), 'run', r.run + 1, 'attempt', 1, 'input', ending.blob, 'run_at', now, 'outstanding', 0, 'entries', 0)
   leave_turn(r, 'continue')
   make_ready(r)
   return true, r.seq

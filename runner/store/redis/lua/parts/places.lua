@@ -16,7 +16,13 @@ local function standing(r)
     places['by:stuck'] = r.status == 'compensation_failed' or (r.status == 'failed' and r.outstanding > 0)
   end
   places['passed:' .. r.workflow .. ':' .. r.version] = r.passed ~= ''
-  places['line:' .. r.queue] = is_ready(r) and r.passed == ''
+  -- Where the ready set is none, nobody knows what must stand in the line: then it is right as it is.
+  local known, ready = pcall(is_ready, r)
+  if known then
+    places['line:' .. r.queue] = ready and r.passed == ''
+  else
+    places['line:' .. r.queue] = call('ZSCORE', LINE .. r.queue, r.id) ~= false
+  end
   return places
 end
 
@@ -26,7 +32,10 @@ end
 
 -- Whether it is as it must be in a place; a listing is in the order of `created_at`.
 local function stands_right(r, place, must)
-  local score = call('ZSCORE', PREFIX .. place, r.id)
+  local score = redis.pcall('ZSCORE', PREFIX .. place, r.id)
+  if type(score) == 'table' then
+    return true -- It is no index at all, which is for its own look to tell.
+  end
   if not must or not score or not is_listing(place) then
     return (score ~= false) == must
   end
@@ -60,9 +69,9 @@ end
 
 -- An entry of an index of which no record says so. What a record contradicts is for `misplaced` to tell.
 local function is_astray(place, id)
-  local r = load(id)
+  local r, fault = look_at(id)
   if not r then
-    return true
+    return not fault
   end
   local queue = string.match(place, '^ready:(.*)$')
   if queue then
