@@ -343,7 +343,7 @@ class Client(Scheduling):
 
         Page by page, with everything running; ``progress`` is told the share that was looked at, 0 to 1. Of the findings
         ``most`` are kept, all are counted. ``repair``: set right what can be, with a row ``repaired`` in the trail of each
-        execution. Raises StoreUnavailable.
+        execution; the report says how many are ``left``, and each of these findings its ``cure``. Raises StoreUnavailable.
         """
         told = progress or (lambda _: None)
         return await fsck(

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from runner.broker import Broker
 from runner.core.facts import Facts, Look
-from runner.core.wakefulness import Finding, check, check_schedule, check_stray
+from runner.core.wakefulness import Finding, check, check_parcel, check_schedule, check_stray, check_unreadable
 from runner.courier import Courier
-from runner.errors import BrokerUnavailable
+from runner.errors import BrokerUnavailable, RunnerError, StoreUnavailable
 from runner.fleet import workers_of
 from runner.hooks import Hooks
 from runner.kin import NOBODY, Kin, Lonely, parcels_of
@@ -36,14 +36,16 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FsckReport:
-    """``executions``: how many were looked at. ``findings``: the first of them; ``counts``: all, by code. ``repaired``: how
-    many executions, schedules and strays were set right.
+    """``executions``: how many were looked at. ``findings``: the first of them; ``counts``: all, by code. ``left``: how many
+    of all are still so: all of them where nothing was to be repaired. ``repaired``: how many executions, schedules and strays
+    were set right: one execution may have several findings.
     """
 
     executions: int
     findings: tuple[Finding, ...]
     counts: dict[str, int]
     repaired: int
+    left: int
 
     @property
     def clean(self) -> bool:
@@ -62,6 +64,7 @@ class Fsck:
     most: int
     executions: int = 0
     repaired: int = 0
+    left: int = 0
     findings: list[Finding] = field(default_factory=list[Finding])
     counts: Counter[str] = field(default_factory=Counter[str])
     _seen: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
@@ -78,19 +81,16 @@ class Fsck:
             findings=tuple(self.findings),
             counts=dict(self.counts),
             repaired=self.repaired,
+            left=self.left,
         )
 
     async def _look(self, look: Look, lease_ms: int) -> None:
-        self.executions += len(look.facts)
+        self.executions += len(look.facts) + sum(1 for one in look.unreadable if one.id)
+        self._found(map(check_unreadable, look.unreadable))
         lonely = await Kin(self.store).lonely(look.facts)
         for facts in look.facts:
-            found = tuple(check(facts, lease_ms))
-            alone = lonely.get(facts.id, NOBODY)
-            self._found((*found, *alone.findings(facts)))
-            if self.repair and (found or alone):
-                await self._mend(facts, any(one.code == "unwakeable" for one in found), alone, lease_ms)
-        for stray in look.strays:
-            self._found([check_stray(stray)])
+            await self._execution(facts, lonely.get(facts.id, NOBODY), lease_ms)
+        self._found(map(check_stray, look.strays))
         if self.repair and look.strays:
             self.repaired += await self.store.sweep(look.strays)
         for schedule in look.schedules:
@@ -99,16 +99,37 @@ class Fsck:
             if self.repair and late:
                 await self._rewrite(schedule.id)
 
-    def _found(self, findings: Iterable[Finding]) -> None:
-        """Each once: a survey may come across a key a second time."""
+    async def _execution(self, facts: Facts, alone: Lonely, lease_ms: int) -> None:
+        found = tuple(check(facts, lease_ms))
+        left: frozenset[str] = frozenset()
+        if self.repair and (alone or any(one.repairable for one in found)):
+            wake = any(one.code == "unwakeable" for one in found)
+            left = await self._mended(facts, wake, alone, lease_ms)
+        self._found((*found, *alone.findings(facts)), left)
+
+    def _found(self, findings: Iterable[Finding], left: frozenset[str] = frozenset()) -> None:
+        """Each once: a survey may come across a key a second time. ``left``: codes of those that could not be set right."""
         for one in findings:
             mark = (one.code, one.subject, one.text)
             if mark not in self._seen:
                 self._seen.add(mark)
+                told = replace(one, repaired=self.repair and one.repairable and one.code not in left)
                 self.counts[one.code] += 1
-                self.findings += [one] if len(self.findings) < self.most else []
+                self.left += not told.repaired
+                self.findings += [told] if len(self.findings) < self.most else []
 
     # -- repairs ----------------------------------------------------------------------------------
+
+    async def _mended(self, facts: Facts, wake: bool, alone: Lonely, lease_ms: int) -> frozenset[str]:
+        """Codes of what is still wrong with it: what damage hinders one repair must not hinder the others."""
+        try:
+            await self._mend(facts, wake, alone, lease_ms)
+        except StoreUnavailable:
+            raise
+        except RunnerError as error:
+            log.error("execution.not_repaired", execution_id=facts.id, error=str(error))
+        look = await self.store.facts([facts.id])
+        return frozenset(one.code for now in look.facts for one in check(now, lease_ms))
 
     async def _mend(self, facts: Facts, wake: bool, alone: Lonely, lease_ms: int) -> None:
         parcels = await follow_again(self.store, facts, alone.unheard)
@@ -141,9 +162,8 @@ class Fsck:
         """What nobody can carry stays there for ever: it needs whoever wrote it."""
         async for parcel in parcels_of(self.store, partition):
             if not _can_be_carried(parcel):
-                text = f"outbox of partition {partition}: {parcel.outgoing.kind!r} for {parcel.outgoing.target!r} cannot be read"
                 self._found(
-                    [Finding(code="parcel_unreadable", subject=parcel.outgoing.target, text=text, repairable=False)]
+                    [check_parcel(parcel.outgoing.kind, parcel.outgoing.target, f"{partition}, {parcel.place}")]
                 )
 
 
@@ -160,13 +180,15 @@ async def longest_lease_ms(store: Store) -> int:
 
 
 async def follow_again(store: Store, facts: Facts, targets: Sequence[str]) -> list[Parcel]:
-    """Have an execution hear of these ends, or that there is nobody; under requests that no notice has had yet."""
+    """Have an execution hear of these ends, or that there is nobody; under requests that no notice has had yet.
+
+    Of whatever workflow they are: what it takes them for is not recorded, and a guess would be answered with a ``mismatch``
+    that it takes for another wait's, should the target come to life meanwhile.
+    """
     parcels: list[Parcel] = []
     for target in targets:
-        found = await store.followed(target, facts.id, facts.run)
-        workflow = "" if found is None else found.workflow
         request = f"fsck:{secrets.token_hex(8)}"
-        asked = Follow(target=target, waiter=facts.id, run=facts.run, workflow=workflow, request=request)
+        asked = Follow(target=target, waiter=facts.id, run=facts.run, workflow="", request=request)
         parcels += await store.follow(asked) or ()
     return parcels
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from runner.core.facts import Facts
 from runner.core.wakefulness import Finding
+from runner.errors import PayloadError
 from runner.records import Status
 from runner.store import Store, partition_of
 from runner.transactions import Follow, Outgoing, Parcel, Start
@@ -62,10 +63,10 @@ class Kin:
         """Of executions as they were a moment ago: what they wait for in vain, by id. A change meanwhile is none."""
         suspects = {one.id: (one, found) for one in facts if (found := await self._look(one))}
         lonely: dict[str, Lonely] = {}
-        for now in await self._store.facts(tuple(suspects)) if suspects else ():
+        for now in (await self._store.facts(tuple(suspects))).facts if suspects else ():
             before, found = suspects[now.id]
             both = _still(before, now, found.both(await self._look(now)))
-            after = await self._store.facts([now.id]) if both else ()
+            after = (await self._store.facts([now.id])).facts if both else ()
             if after and (left := _still(now, after[0], both)):
                 lonely[now.id] = left
         return lonely
@@ -80,18 +81,31 @@ class Kin:
 
     async def _will_hear(self, facts: Facts, target: str) -> bool:
         """The question is on its way, or noted down while the target lives, or its answer is on its way."""
-        found = await self._store.followed(target, facts.id, facts.run)
+        try:
+            found = await self._store.followed(target, facts.id, facts.run)
+        except PayloadError:  # what cannot be read is a finding of its own; nobody can ask it anything
+            return True
         if found is not None and found.followed and not found.status.terminal:
             return True
-        return await self._asked(facts, target) or await self._answered(facts, target)
+        # A question about a child that is taken for alive waits for it to come: see ``Courier``.
+        lost = found is None and target in facts.children
+        kinds = ("start",) if lost else ("start", "follow")
+        return await self._asked(facts, target, *kinds) or await self._answered(facts, target)
 
     async def _is_to_be(self, facts: Facts, child: str) -> bool:
-        if await self._store.followed(child, facts.id, facts.run) is not None:
+        """It is there, or its start is on its way, or the news of its end; a question about it brings nothing to life."""
+        try:
+            if await self._store.followed(child, facts.id, facts.run) is not None:
+                return True
+        except PayloadError:
             return True
-        return await self._asked(facts, child) or await self._answered(facts, child)
+        return await self._asked(facts, child, "start") or await self._answered(facts, child)
 
-    async def _asked(self, facts: Facts, target: str) -> bool:
-        return await self._holds(facts.id, lambda going: going.target == target and _sender(going) == facts.id)
+    async def _asked(self, facts: Facts, target: str, *kinds: str) -> bool:
+        """Whether it has sent one of these there, and that is on its way."""
+        return await self._holds(
+            facts.id, lambda going: going.kind in kinds and going.target == target and _sender(going) == facts.id
+        )
 
     async def _answered(self, facts: Facts, target: str) -> bool:
         return await self._holds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -30,7 +31,8 @@ _STEPS = 1_000
 def fsck(ctx: click.Context, *, target: Target, repair: bool, yes: bool, as_json: bool) -> None:
     """Check that something moves every execution on, that indexes say what records say, and that nothing is left over.
 
-    Everything may go on running meanwhile. Ends with 1 when something was found and not set right.
+    Everything may go on running meanwhile. Ends with 1 while something is wrong: without --repair when something was found,
+    with it when something is left that only you can set right; what to do with it is said.
     """
     if repair:
         confirm("Set right what is found in the store?", yes=yes)
@@ -40,7 +42,7 @@ def fsck(ctx: click.Context, *, target: Target, repair: bool, yes: bool, as_json
         put_json(_document(report))
     else:
         _put(report, repaired=repair)
-    ctx.exit(Exit.FAILED if _left(report, repaired=repair) else Exit.OK)
+    ctx.exit(Exit.FAILED if report.left else Exit.OK)
 
 
 async def _checked(target: Target, progress: Callable[[float], None], *, repair: bool) -> FsckReport:
@@ -59,29 +61,48 @@ def _progress(*, shown: bool) -> Generator[Callable[[float], None]]:
         yield lambda share: bar.update(max(int(share * _STEPS) - bar.pos, 0))
 
 
-def _left(report: FsckReport, *, repaired: bool) -> bool:
-    """Whether something is still wrong."""
-    if not repaired:
-        return not report.clean
-    return any(not finding.repairable for finding in report.findings)
-
-
 def _document(report: FsckReport) -> dict[str, object]:
     return {
         "executions": report.executions,
         "clean": report.clean,
         "counts": report.counts,
         "repaired": report.repaired,
+        "left": report.left,
         "findings": report.findings,
     }
 
 
 def _put(report: FsckReport, *, repaired: bool) -> None:
     if report.findings:
-        put_table(("finding", "what is wrong"), [(one.code, one.text) for one in report.findings])
+        _put_findings(report, repaired=repaired)
     count = sum(report.counts.values())
     if count > len(report.findings):
         say(f"… and {count - len(report.findings)} more.")
-    say(f"{report.executions} executions looked at, {count} findings, {report.repaired} set right.")
+    looked_at, found = _counted(report.executions, "execution"), _counted(count, "finding")
+    if repaired and count:
+        say(f"{looked_at} looked at, {found}: {count - report.left} set right, {report.left} left.")
+    else:
+        say(f"{looked_at} looked at, {found}.")
     if not repaired and any(one.repairable for one in report.findings):
         say("`runner fsck --repair` sets right what can be.")
+    for code, cure in _cures(report).items():
+        say(f"{code}: {cure}.")
+
+
+def _put_findings(report: FsckReport, *, repaired: bool) -> None:
+    if not repaired:
+        put_table(("finding", "what is wrong"), [(one.code, one.text) for one in report.findings])
+        return
+    rows = [(one.code, "set right" if one.repaired else "left", one.text) for one in report.findings]
+    put_table(("finding", "now", "what was wrong"), rows)
+
+
+def _cures(report: FsckReport) -> dict[str, str]:
+    """What to do with what is left to people, once for all of a kind that has the same cure."""
+    by_cure = {one.cure: one for one in report.findings if one.cure}
+    several = Counter(one.code for one in by_cure.values())
+    return {one.code if several[one.code] == 1 else f"{one.code} ({one.subject})": one.cure for one in by_cure.values()}
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -117,14 +117,19 @@ def hand(store: Store) -> Iterator[Hand]:
 
 
 @pytest.fixture
-async def check(store: Store) -> AsyncIterator[Check]:
-    """``await check()``, ``await check(repair=True)``."""
-    broker = MemoryBroker(store.namespace)
+async def broker(namespace: str) -> AsyncIterator[MemoryBroker]:
+    broker = MemoryBroker(namespace)
     await broker.open()
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+def check(store: Store, broker: MemoryBroker) -> Check:
+    """``await check()``, ``await check(repair=True)``."""
 
     async def run(*, repair: bool = False) -> FsckReport:
         courier = Courier(store, broker)
         return await fsck(store, broker, courier, Hooks(), repair=repair, most=100, progress=lambda _: None)
 
-    yield run
-    await broker.close()
+    return run

@@ -15,6 +15,7 @@ async def mended(check: Check, *codes: str) -> None:
     report = await check(repair=True)
     assert set(report.counts) == set(codes)
     assert report.repaired > 0
+    assert (report.left, [one for one in report.findings if not one.repaired]) == (0, [])
     report = await check(repair=True)
     assert report.clean, report.findings
     assert report.repaired == 0

@@ -25,6 +25,12 @@ class Hand(Protocol):
         """What belongs to it stays."""
         ...
 
+    def garbled(self, id: str) -> None:
+        """Its status becomes one that nobody knows."""
+        ...
+
+    def journal_cut(self, id: str, entry: str) -> None: ...
+    def inbox_gone(self, id: str) -> None: ...
     def schedule_due(self, id: str, at: int | None) -> None: ...
     def parcel(self, partition: int, kind: str, target: str) -> None:
         """Into the outbox, with a payload that nobody can read."""
@@ -67,6 +73,15 @@ class RedisHand:
 
     def record_gone(self, id: str) -> None:
         self.redis.delete(f"{self.home(id)}x:{id}")
+
+    def garbled(self, id: str) -> None:
+        self.redis.hset(f"{self.home(id)}x:{id}", "status", "telepathic")
+
+    def journal_cut(self, id: str, entry: str) -> None:
+        self.redis.hdel(f"{self.home(id)}j:{id}", entry)
+
+    def inbox_gone(self, id: str) -> None:
+        self.redis.delete(f"{self.home(id)}i:{id}")
 
     def schedule_due(self, id: str, at: int | None) -> None:
         self._put(f"{self.wide}schedules:due", id, at)
@@ -111,6 +126,15 @@ class SqliteHand:
     def record_gone(self, id: str) -> None:
         self.db.execute("DELETE FROM execution WHERE id = ?", (id,))
 
+    def garbled(self, id: str) -> None:
+        self._change("UPDATE execution SET status = 'telepathic' WHERE id = ?", id)
+
+    def journal_cut(self, id: str, entry: str) -> None:
+        self._change("DELETE FROM entry WHERE x = (SELECT x FROM execution WHERE id = ?) AND id = ?", id, entry)
+
+    def inbox_gone(self, id: str) -> None:
+        self._change("DELETE FROM inbox WHERE x = (SELECT x FROM execution WHERE id = ?)", id)
+
     def schedule_due(self, id: str, at: int | None) -> None:
         self.db.execute("UPDATE schedule SET due_at = ? WHERE id = ?", (at, id))
 
@@ -122,6 +146,9 @@ class SqliteHand:
 
     def close(self) -> None:
         self.db.close()
+
+    def _change(self, sql: str, *values: object) -> None:
+        self.db.execute(sql, values)
 
     def _set(self, column: str, id: str, value: int | None) -> None:
         self.db.execute(f"UPDATE execution SET {column} = ? WHERE id = ?", (value, id))

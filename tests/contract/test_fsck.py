@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from runner.fsck import LEAST_LEASE_MS
-from runner.records import History
+from runner.broker.memory import MemoryBroker
+from runner.core.facts import Look
+from runner.courier import Courier
+from runner.fsck import LEAST_LEASE_MS, follow_again
+from runner.records import History, Notice
 from runner.store import Store
 from runner.store.inspection import Repair
-from runner.transactions import Complete, Fail, FailCompensation, Follow, Open, RetryAttempt, Suspend
+from runner.transactions import Complete, Fail, FailCompensation, Follow, Open, Outgoing, RetryAttempt, Suspend
 from tests.contract.fsck_kit import Check, mended
 from tests.contract.hands import Hand
 from tests.contract.kit import (
@@ -267,6 +270,63 @@ async def test_an_answer_that_is_on_its_way_is_none_that_is_missing(store: Store
     assert (await check()).clean
 
 
+async def waiting_for_its_child(store: Store, *kinds: str) -> None:
+    """With parcels of these kinds on their way."""
+    turn = await begin(store)
+    started = a_start("c-1", parent="e-1", parent_run=1)
+    asked = Follow(target="c-1", waiter="e-1", run=1, workflow="order", request="r")
+    await turn.commit(
+        children=[("c-1", "cancel")],
+        opens=[Open(id="w", kind="ended", name="c-1")],
+        outgoing=[
+            Outgoing(target="c-1", request=kind, kind=kind, payload=going.pack())
+            for kind, going in (("start", started), ("follow", asked))
+            if kind in kinds
+        ],
+        end=Suspend(),
+    )
+
+
+async def told(store: Store) -> list[str]:
+    return [Notice.unpack(item.payload).status for item in (await history(store)).inbox]
+
+
+async def test_a_child_whose_start_is_on_its_way_is_none_that_is_missing(store: Store, check: Check) -> None:
+    await waiting_for_its_child(store, "start", "follow")
+    assert (await check()).clean
+
+
+async def test_a_child_that_is_lost_while_its_parent_asks_for_its_end(
+    store: Store, check: Check, broker: MemoryBroker
+) -> None:
+    """The question waits for the child to come, as long as its parent takes it for alive."""
+    await waiting_for_its_child(store, "follow")
+    courier = Courier(store, broker)
+    assert await courier.send(await store.outbox(part(store), "", 10)) == 1
+    await mended(check, "child_lost", "unheard")
+    assert await told(store) == ["unknown"]
+    assert await courier.send(await store.outbox(part(store), "", 10)) == 0
+    await goes_on(store)
+
+
+async def test_a_repaired_link_is_all_that_the_question_waits_for(store: Store, broker: MemoryBroker) -> None:
+    await waiting_for_its_child(store, "follow")
+    await store.mend("e-1", Repair(lease_ms=LEAST_LEASE_MS, lost=("c-1",)))
+    assert await Courier(store, broker).send(await store.outbox(part(store), "", 10)) == 0
+    assert await told(store) == ["unknown"]
+
+
+async def test_what_comes_to_life_while_it_is_asked_about_is_followed(store: Store) -> None:
+    """It is not known what it is taken for: the answer that it is of another workflow would be taken for another wait's."""
+    await waiting_for(store, "late", follow=False)
+    (facts,) = (await store.facts(["e-1"])).facts
+    await start(store, a_start("late"))
+    assert await follow_again(store, facts, ["late"]) == []
+    followed = await store.followed("late", "e-1", 1)
+    assert followed is not None
+    assert followed.followed
+
+
 async def test_a_child_that_is_not_there(store: Store, check: Check) -> None:
     turn = await begin(store)
     await turn.commit(children=[("c-1", "cancel")], opens=[a_wait()], end=Suspend())
@@ -305,11 +365,12 @@ async def test_a_parcel_that_nobody_can_read_is_found_and_left(store: Store, han
     hand.parcel(4, "telepathy", "e-1")
     assert (await check(repair=True)).counts == {"parcel_unreadable": 2}
     report = await check(repair=True)
-    assert report.counts == {"parcel_unreadable": 2}
-    assert not any(one.repairable for one in report.findings)
+    assert (report.counts, report.left) == ({"parcel_unreadable": 2}, 2)
+    assert not any(one.repairable or one.repaired for one in report.findings)
+    assert all(one.cure for one in report.findings)
 
 
 async def test_a_repair_that_finds_nobody_does_nothing(store: Store) -> None:
     assert (await store.mend("nobody", Repair(lease_ms=1, wake=True))).done == ()
-    assert await store.facts(["nobody"]) == ()
+    assert await store.facts(["nobody"]) == Look()
     assert await store.followed("nobody", "e-1", 1) is None

@@ -6,13 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis import Redis
 
+from runner.app import App
+from runner.records import Filter
 from runner.store.redis import RedisStore
 from runner.store.redis.survey import PAGE
 from runner.transactions import Complete, Suspend
+from runner.why import ReasonCode
+from runner.why.gather import Asking
 from tests.contract.fsck_kit import Check, mended
 from tests.contract.hands import RedisHand
-from tests.contract.kit import a_schedule, a_start, a_wait, begin, claim, part, start
+from tests.contract.kit import a_schedule, a_start, a_wait, an_entry, begin, claim, part, start
 
 LISTINGS = ("by:all", "by:status:pending", "by:both:pending:order", "by:workflow:order", 'by:attr:k:"v"')
 
@@ -151,6 +156,96 @@ async def test_foreign_keys_are_told_and_left(store: RedisStore, hand: RedisHand
     assert hand.redis.exists(*keys) == len(keys)
 
 
+async def test_what_is_no_text_is_told_of_and_swept_where_it_is_an_entry(
+    store: RedisStore, hand: RedisHand, redis_url: str, check: Check
+) -> None:
+    """Nothing of ours is named so; and neither the check, nor the leader's look, nor a listing stumbles over it."""
+    await start(store, a_start())
+    home = hand.home("e-1").encode()
+    with Redis.from_url(redis_url) as raw:
+        raw.hset(home + b"x:\xff", "status", "pending")
+        for index in (b"by:all", b"by:status:pending", b"timers"):
+            raw.zadd(home + index, {b"\xfe": 9e15})
+    report = await check()
+    assert (report.executions, report.counts) == (1, {"stray_foreign": 1, "stray_entry": 3})
+    assert {one.subject for one in report.findings} == {f"{home.decode()}x:\\udcff", "\\udcfe"}
+    look, _ = await store.living(part(store), "", 100)
+    assert [one.id for one in look.facts] == ["e-1"]
+    page = await store.executions(Filter(limit=1))
+    assert ([one.id for one in page.executions], list(page.unreadable)) == (["e-1"], ["\\udcfe"])
+    report = await check(repair=True)
+    assert (report.left, report.repaired) == (1, 3)
+    assert (await check()).counts == {"stray_foreign": 1}
+
+
+@pytest.mark.parametrize("field", ["queue", "created_at", "audit", "input", "cause"])
+async def test_a_record_that_lacks_something(store: RedisStore, hand: RedisHand, check: Check, field: str) -> None:
+    for id in ("e-1", "e-2"):
+        await start(store, a_start(id))
+    hand.redis.hdel(f"{hand.home('e-1')}x:e-1", field)
+    for repair in (False, True):
+        report = await check(repair=repair)
+        assert (report.executions, report.counts, report.left) == (2, {"record_unreadable": 1}, 1)
+        assert f"its field '{field}' is missing" in report.findings[0].text
+
+
+@pytest.mark.parametrize("kind", ["x", "j", "w", "i"])
+async def test_a_key_of_an_execution_that_is_something_else(
+    store: RedisStore, hand: RedisHand, check: Check, kind: str
+) -> None:
+    turn = await begin(store, a_start("e-1"))
+    await turn.commit(entries=[an_entry()], opens=[a_wait()], end=Suspend())
+    await start(store, a_start("e-2"))
+    hand.redis.set(f"{hand.home('e-1')}{kind}:e-1", "mine")
+    for repair in (False, True):
+        report = await check(repair=repair)
+        assert (report.counts, report.left) == ({"record_unreadable": 1}, 1), report.findings
+        assert f"{kind}:e-1" in report.findings[0].text
+    if kind == "x":
+        page = await store.executions(Filter())
+        assert ([one.id for one in page.executions], list(page.unreadable)) == (["e-2"], ["e-1"])
+    why = await Asking(App("shop"), store, None).why("e-1")
+    assert why is not None
+    assert why.codes == (ReasonCode.RECORD_UNREADABLE,)
+
+
+@pytest.mark.parametrize("index", ["by:all", "by:status:pending", "timers", "ready:default"])
+async def test_an_index_that_is_something_else_is_one_finding_and_is_filled_anew(
+    store: RedisStore, hand: RedisHand, check: Check, index: str
+) -> None:
+    away = next(id for id in (f"a-{n}" for n in range(1_000)) if part(store, id) != part(store))
+    near = next(id for id in (f"b-{n}" for n in range(10_000)) if part(store, id) == part(store))
+    for id in ("e-1", near, away):
+        await start(store, a_start(id))
+    key = f"{hand.home('e-1')}{index}"
+    hand.redis.delete(key)
+    hand.redis.set(key, "mine")
+    report = await check()
+    assert report.counts == {"index_unreadable": 1}, report.findings
+    assert report.findings[0].subject == key
+    page = await store.executions(Filter())
+    assert away in {one.id for one in page.executions}
+    assert list(page.unreadable) == ([key] if index == "by:all" else [])
+    look, _ = await store.living(part(store, away), "", 100)
+    assert [one.id for one in look.facts] == [away]
+    hand.redis.delete(key)
+    assert (await check(repair=True)).left == 0
+    assert (await check()).clean
+    for id in ("e-1", near):
+        await claim(store, id)
+
+
+async def test_what_nobody_can_read_of_schedules_and_of_the_outbox(
+    store: RedisStore, hand: RedisHand, check: Check
+) -> None:
+    await store.put_schedules([a_schedule()])
+    hand.redis.hset(f"{hand.wide}schedules", "odd", "mine")
+    hand.redis.xadd(f"{hand.home('e-1')}outbox", {"kind": "start"})
+    report = await check(repair=True)
+    assert (report.counts, report.left) == ({"index_unreadable": 1, "parcel_unreadable": 1}, 2)
+    assert {"field odd" in one.text for one in report.findings} == {True, False}
+
+
 async def test_pages_go_on_until_the_end(store: RedisStore, hand: RedisHand, check: Check) -> None:
     count = 3 * PAGE
     await store.start([a_start(f"e-{number}") for number in range(count)])
@@ -170,8 +265,8 @@ async def test_the_living_come_page_by_page(store: RedisStore) -> None:
     for partition in range(store.partitions):
         cursor = ""
         while True:
-            facts, cursor = await store.living(partition, cursor, 2)
-            seen |= {one.id for one in facts}
+            look, cursor = await store.living(partition, cursor, 2)
+            seen |= {one.id for one in look.facts}
             pages += 1
             if not cursor:
                 break
