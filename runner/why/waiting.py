@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from runner.plain import failure_of
-from runner.records import Status, Wait
+from runner.records import Execution, Status, Wait
 from runner.why.codes import ReasonCode
 from runner.why.facts import Facts
 from runner.why.reason import Reason, command
@@ -27,7 +27,7 @@ def timer_missing(facts: Facts) -> Iterator[Reason]:
     execution, at = facts.execution, facts.standing.timer_at
     ends = [] if facts.ready else [wait.deadline for wait in facts.waits]
     due = min((moment for moment in (*ends, execution.deadline) if moment is not None), default=None)
-    pauses = not facts.ready and execution.status in (Status.PENDING, Status.RETRYING)
+    pauses = not facts.ready and execution.status is Status.RETRYING
     if (at is None and pauses) or (due is not None and (at is None or at > due)):
         yield Reason(
             code=ReasonCode.TIMER_MISSING,
@@ -52,10 +52,12 @@ def _overdue(facts: Facts) -> Iterator[Reason]:
 def _pause(facts: Facts) -> Iterator[Reason]:
     """Before its beginning, or before its next attempt."""
     execution, until = facts.execution, facts.standing.timer_at
-    if execution.status is Status.PENDING and until is not None:
+    if execution.status is Status.PENDING and _begins(execution, until):
         yield Reason(
             code=ReasonCode.DELAYED, text="it begins at its time, not before", since=execution.created_at, until=until
         )
+    elif execution.status is Status.PENDING:
+        yield _nothing(facts)
     if execution.status is Status.RETRYING:
         most = None if facts.declared is None else facts.declared.max_attempts
         failure = failure_of(execution.error)
@@ -69,6 +71,13 @@ def _pause(facts: Facts) -> Iterator[Reason]:
             cure=command("executions", "retry", facts.id),
             data={"attempt": execution.attempt, "max_attempts": most},
         )
+
+
+def _begins(execution: Execution, timer_at: int | None) -> bool:
+    """A timer of its own begins it, before anybody had it; the one at its deadline only ends it."""
+    if timer_at is None or execution.started_at is not None:
+        return False
+    return execution.deadline is None or timer_at <= execution.deadline - (execution.timeout_ms or 0)
 
 
 def _deadline_alone(facts: Facts) -> Reason:
@@ -86,7 +95,7 @@ def _nothing(facts: Facts) -> Reason:
         code=ReasonCode.NO_WAKE_SOURCE,
         text="it is neither ready nor owned, and waits for nothing: nothing will wake it",
         since=facts.since("status"),
-        cure=command("executions", "cancel", facts.id),
+        cure=command("fsck", "--repair"),
     )
 
 
@@ -162,7 +171,8 @@ def _end(facts: Facts, wait: Wait) -> Reason:
 
 def _absent(who: str, *, child: bool) -> tuple[ReasonCode, str, str]:
     if child:
-        return ReasonCode.EXECUTION_UNKNOWN, f"it waits for {who}, which is not there yet: its start is on its way", ""
+        text = f"it waits for {who}, which is not there yet: its start is on its way, or was lost"
+        return ReasonCode.EXECUTION_UNKNOWN, text, command("fsck", "--repair")
     text = f"it waits for {who}, which is not there (it may be past its retention): that answer is on its way to it"
     return ReasonCode.EXECUTION_UNKNOWN, text, ""
 

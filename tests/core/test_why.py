@@ -281,7 +281,7 @@ def test_many_waits_are_counted():
 
 def test_a_delayed_start_and_a_pause_before_another_attempt():
     soon = replace(ASLEEP, timer_at=NOW + 9)
-    delayed = first(facts(Status.PENDING, standing=soon))
+    delayed = first(facts(Status.PENDING, standing=soon, started_at=None))
     assert (delayed.code, delayed.until) == (C.DELAYED, NOW + 9)
     again = facts(
         Status.RETRYING, standing=soon, attempt=2, error=BOOM, more={"declared": Declared(signals=None, max_attempts=5)}
@@ -305,7 +305,6 @@ def test_a_timer_that_nobody_fires():
         (asleep(sleep("nap", NOW + 9), standing=ASLEEP), NOW + 9),
         (asleep(sleep("nap", NOW + 9), standing=replace(ASLEEP, timer_at=NOW + 10)), NOW + 9),
         (asleep(signal_wait(), deadline=NOW + 9), NOW + 9),
-        (facts(Status.PENDING), None),
         (facts(Status.RETRYING), None),
     ],
 )
@@ -366,6 +365,15 @@ def test_what_nothing_will_wake_is_said_and_refused_by_whoever_asserts_it():
     with pytest.raises(AssertionError, match="e1 is stuck in silence"):
         assert_explained(stuck)
     assert_explained(explained(asleep(signal_wait())))
+
+
+def test_a_deadline_begins_nothing():
+    """Its ready entry is gone: the timer that is left only ends it."""
+    ends = replace(ASLEEP, timer_at=NOW + 9)
+    lost = explained(facts(Status.PENDING, standing=ends, started_at=None, deadline=NOW + 9, timeout_ms=5))
+    again = explained(facts(Status.PENDING, standing=ends, deadline=NOW + 9))
+    for found in (lost, again):
+        assert (found.codes[0], found.reasons[0].cure) == (C.NO_WAKE_SOURCE, "runner fsck --repair")
 
 
 # -- signals --------------------------------------------------------------------------------------------
