@@ -121,15 +121,17 @@ class Fsck:
     # -- repairs ----------------------------------------------------------------------------------
 
     async def _mended(self, facts: Facts, wake: bool, alone: Lonely, lease_ms: int) -> frozenset[str]:
-        """Codes of what is still wrong with it: what damage hinders one repair must not hinder the others."""
+        """Codes of what is still wrong with it: damage that hinders one repair must not hinder the others."""
+        left: set[str] = set()
         try:
             await self._mend(facts, wake, alone, lease_ms)
         except StoreUnavailable:
             raise
         except RunnerError as error:
             log.error("execution.not_repaired", execution_id=facts.id, error=str(error))
+            left |= {one.code for one in alone.findings(facts)}
         look = await self.store.facts([facts.id])
-        return frozenset(one.code for now in look.facts for one in check(now, lease_ms))
+        return frozenset(left | {one.code for now in look.facts for one in check(now, lease_ms)})
 
     async def _mend(self, facts: Facts, wake: bool, alone: Lonely, lease_ms: int) -> None:
         parcels = await follow_again(self.store, facts, alone.unheard)

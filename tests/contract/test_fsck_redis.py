@@ -9,7 +9,11 @@ import pytest
 from redis import Redis
 
 from runner.app import App
+from runner.broker.memory import MemoryBroker
+from runner.courier import Courier
+from runner.hooks import Hooks
 from runner.records import Filter
+from runner.recovery import recover
 from runner.store.redis import RedisStore
 from runner.store.redis.survey import PAGE
 from runner.transactions import Complete, Suspend
@@ -179,7 +183,9 @@ async def test_what_is_no_text_is_told_of_and_swept_where_it_is_an_entry(
 
 
 @pytest.mark.parametrize("field", ["queue", "created_at", "audit", "input", "cause"])
-async def test_a_record_that_lacks_something(store: RedisStore, hand: RedisHand, check: Check, field: str) -> None:
+async def test_a_record_that_lacks_something(
+    store: RedisStore, hand: RedisHand, check: Check, broker: MemoryBroker, field: str
+) -> None:
     for id in ("e-1", "e-2"):
         await start(store, a_start(id))
     hand.redis.hdel(f"{hand.home('e-1')}x:e-1", field)
@@ -187,6 +193,9 @@ async def test_a_record_that_lacks_something(store: RedisStore, hand: RedisHand,
         report = await check(repair=repair)
         assert (report.executions, report.counts, report.left) == (2, {"record_unreadable": 1}, 1)
         assert f"its field '{field}' is missing" in report.findings[0].text
+    if field == "input":
+        done = await recover(store, broker, Courier(store, broker), Hooks(), most=10)
+        assert done.skipped["it cannot be read"] == 1
 
 
 @pytest.mark.parametrize("kind", ["x", "j", "w", "i"])
@@ -233,6 +242,20 @@ async def test_an_index_that_is_something_else_is_one_finding_and_is_filled_anew
     assert (await check()).clean
     for id in ("e-1", near):
         await claim(store, id)
+
+
+async def test_damage_that_hinders_one_repair_hinders_no_other(
+    store: RedisStore, hand: RedisHand, check: Check
+) -> None:
+    """A trail that is none is not looked at before it is written to."""
+    for id in ("a", "e-1"):
+        turn = await begin(store, a_start(id))
+        await turn.commit(children=[("c-1", "cancel")], opens=[a_wait()], end=Suspend())
+    hand.redis.delete(f"{hand.home('a')}a:a")
+    hand.redis.set(f"{hand.home('a')}a:a", "mine")
+    report = await check(repair=True)
+    assert (report.counts, report.left) == ({"child_lost": 2}, 1)
+    assert {one.subject: one.repaired for one in report.findings} == {"a": False, "e-1": True}
 
 
 async def test_what_nobody_can_read_of_schedules_and_of_the_outbox(

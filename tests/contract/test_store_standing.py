@@ -160,7 +160,9 @@ async def test_a_file_from_before_there_were_lines_gets_them(tmp_path: Path, nam
     await store.close()
     with closing(sqlite3.connect(path)) as db:
         db.executescript("DROP INDEX line; ALTER TABLE execution DROP COLUMN since;")
+        db.execute("ALTER TABLE execution DROP COLUMN entries")
     await store.open()
     standing = await place(store)
     assert (standing.since is not None, standing.waiting, standing.ready) == (True, 1, 2)
+    assert {one.entries for one in (await store.facts(["e-1", "e-2"])).facts} == {None}
     await store.close()

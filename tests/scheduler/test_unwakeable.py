@@ -55,21 +55,23 @@ async def until(met: Callable[[], bool]) -> None:
 
 
 async def test_the_leader_finds_what_nothing_would_wake(store: Store, broker: MemoryBroker, hand: Hand) -> None:
-    for id in ("lost", "well"):
+    for id in ("lost", "well", "odd"):
         await start(store, a_start(id))
     turn = await begin(store, a_start("deaf"))
     await turn.commit(opens=[Open(id="w", kind="ended", name="well")], end=Suspend())
     hand.ready("lost", None)
+    hand.garbled("odd")
     with capture_logs() as logs:
         async with Scheduler(store, broker, OPTIONS) as scheduler:
-            await until(lambda: scheduler.unwakeable == 2)
+            await until(lambda: scheduler.unwakeable == 3)
             facts = await scheduler_check(scheduler, store)()
-            assert (facts["ready"], facts["unwakeable_executions"]) == (True, 2)
+            assert (facts["ready"], facts["unwakeable_executions"]) == (True, 3)
             await store.mend("lost", Repair(lease_ms=1_000, wake=True))
-            await until(lambda: scheduler.unwakeable == 1)
+            await until(lambda: scheduler.unwakeable == 2)
         assert scheduler.unwakeable == 0, "who does not lead does not know"
     alarms = [(one["execution_id"], one["code"]) for one in logs if one["event"] == "execution.unwakeable"]
-    assert sorted(alarms) == [("deaf", "unheard"), ("lost", "unwakeable")], "each once"
+    found = [("deaf", "unheard"), ("lost", "unwakeable"), ("odd", "record_unreadable")]
+    assert sorted(alarms) == found, "each once"
 
 
 async def test_what_goes_on_is_no_alarm(store: Store, broker: MemoryBroker) -> None:

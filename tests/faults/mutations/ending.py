@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.mutations.mutation import CALLS, HAPPENS_ONCE, LUA, RABBIT, REDIS, Mutation
+from tests.faults.mutations.mutation import CALLS, DAMAGE, HAPPENS_ONCE, LUA, RABBIT, REDIS, Mutation
 
 ENDING = (
     # -- P8: one end ------------------------------------------------------------------------------
@@ -72,6 +72,15 @@ ENDING = (
         before="if counted and r.crashes >= tonumber(limit) then",
         after="if false then",
         tests=(f"{CALLS}::test_what_takes_every_worker_with_it_ends_and_says_so",),
+    ),
+    Mutation(
+        name="what cannot be read waits",
+        promise="P9",
+        mechanism="a record that nobody can read is passed by in what time does, and comes again later",
+        file=f"{LUA}/due.lua",
+        before="load_due(TIMERS, id)",
+        after="load(id), nil",
+        tests=(f"{DAMAGE}::test_what_time_does_to_others_is_not_held_up_by_it[redis]",),
     ),
     # -- P10: an outage delays --------------------------------------------------------------------
     Mutation(

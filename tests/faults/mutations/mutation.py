@@ -16,6 +16,8 @@ LOST = "tests/faults/test_lost_replies.py"
 REDIS = "tests/faults/test_redis_faults.py"
 RABBIT = "tests/faults/test_rabbit_faults.py"
 CLOCKS = "tests/faults/test_clocks.py"
+FSCK = "tests/contract/test_fsck.py"
+DAMAGE = "tests/contract/test_fsck_damage.py"
 
 WORKER = f"{CRASHES}::test_a_worker_that_dies_or_stands_still_anywhere_delays_and_loses_nothing"
 SCHEDULER = f"{CRASHES}::test_a_scheduler_that_dies_or_stands_still_anywhere_is_followed_by_another"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.mutations.mutation import (
     CALLS,
     CLOCKS,
+    FSCK,
     HAPPENS_ONCE,
     LUA,
     PRODUCER,
@@ -132,5 +133,23 @@ WAKING = (
         before='log.info("turn.handed_back", **_known(execution))\n            await self._returns.hand_back(lease)\n',
         after='log.info("turn.handed_back", **_known(execution))\n',
         tests=(f"{CALLS}::test_who_leaves_hands_over_what_it_cannot_end",),
+    ),
+    Mutation(
+        name="lost children",
+        promise="P7",
+        mechanism="a child is on its way while its start is, not while its parent asks for its end",
+        file="runner/kin.py",
+        before='self._asked(facts, child, "start")',
+        after='self._asked(facts, child, "start", "follow")',
+        tests=(f"{FSCK}::test_a_child_that_is_lost_while_its_parent_asks_for_its_end[redis]",),
+    ),
+    Mutation(
+        name="a repair wakes",
+        promise="P7",
+        mechanism="what nothing would wake is made ready by a repair",
+        file=f"{LUA}/mend.lua",
+        before="elseif wakes or (r.status",
+        after="elseif (r.status",
+        tests=(f"{FSCK}::test_a_sleeper_that_waits_for_nothing[redis]",),
     ),
 )
