@@ -32,7 +32,7 @@ LEASE_S = 2.0
 #: Only the rows of these points, with commas between them: so that a change to one mechanism is looked at quickly.
 ONLY = [point for point in os.environ.get("RUNNER_TEST_POINTS", "").split(",") if point]
 #: Rows that are under way at once: each is a process, and this machine has few cores.
-AT_ONCE = 16
+AT_ONCE = 12
 
 
 @dataclass(frozen=True)
