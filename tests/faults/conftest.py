@@ -8,6 +8,16 @@ import pytest
 
 from tests.faults import producer, program
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who waits for something to heal says itself what did not, long before the suite's own limit cuts it off in silence."""
+    for item in items:
+        waits = item.get_closest_marker("slow") and not item.get_closest_marker("timeout")
+        if waits and item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(300))
+
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

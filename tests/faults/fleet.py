@@ -31,7 +31,7 @@ from tests.faults.finals import Clocks, all_executions, finals, is_over, left_ov
 T = TypeVar("T")
 
 #: What has not come about after this long does not come about, in seconds: far beyond what any fault here takes to heal.
-PATIENCE_S = float(os.environ.get("RUNNER_TEST_PATIENCE_S", "45"))
+PATIENCE_S = float(os.environ.get("RUNNER_TEST_PATIENCE_S", "90"))
 LOOK_S = 0.05
 
 

@@ -54,7 +54,7 @@ GRACE_S = 3.0
 #: The leader's seat runs out.
 SEAT_S = 4.0
 #: What a machine with much to do may need beside that.
-SLACK_S = 25.0
+SLACK_S = 60.0
 
 WORKER = (
     # First those that take longest: who stands still holds on to the hints that others are waiting for.
