@@ -24,12 +24,17 @@ class Verdict(Enum):
 
 
 #: So many looks in a row that found it deaf: one may be chance, and a new session has time to prove itself.
-_VERDICTS = {2: Verdict.RENEW, 4: Verdict.RENEW, 6: Verdict.LEAVE}
+RENEW_EVERY, LEAVE_EVERY = 2, 6
 
 
 def verdict(deaf_looks: int) -> Verdict:
-    """What follows from so many looks in a row that found hints waiting, room for them here, and none brought."""
-    return _VERDICTS.get(deaf_looks, Verdict.WELL)
+    """What follows from so many looks in a row that found hints waiting, room for them here, and none brought.
+
+    There is no last one: a worker whose process is not its own cannot leave, and must go on trying.
+    """
+    if deaf_looks % LEAVE_EVERY == 0:
+        return Verdict.LEAVE
+    return Verdict.RENEW if deaf_looks % RENEW_EVERY == 0 else Verdict.WELL
 
 
 class Hearing:

@@ -27,7 +27,8 @@ class Stopping:
     """``async with Stopping(grace_s) as stopping: ...; await stopping.asked(hurry)``.
 
     A signal before ``asked`` cancels the block: nothing has been taken on yet. From then on the first one ends the
-    wait, the second calls ``hurry``, the third ends the process with 130; so does the end of the grace.
+    wait, the second calls ``hurry``, the third ends the process with 130; so does the end of the grace. ``ask`` is the
+    process's own wish: it ends the wait, and hurries nobody, however often it is told.
     """
 
     def __init__(self, grace_s: float, *, leave: Callable[[int], None] = os._exit) -> None:
@@ -35,14 +36,14 @@ class Stopping:
         self._leave = leave
         self._asked = asyncio.Event()
         self._waiting = False
-        self._count = 0
+        self._signals = 0
         self._hurry: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._starting = asyncio.current_task()
         for number in _SIGNALS:
-            self._loop.add_signal_handler(number, self.ask, signal.Signals(number).name)
+            self._loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
         return self
 
     async def __aexit__(
@@ -50,7 +51,7 @@ class Stopping:
     ) -> bool:
         for number in _SIGNALS:
             self._loop.remove_signal_handler(number)
-        return kind is asyncio.CancelledError and self._count > 0
+        return kind is asyncio.CancelledError and self._asked.is_set()
 
     async def asked(self, hurry: Callable[[], None]) -> None:
         """Wait until somebody asks this process to leave."""
@@ -59,17 +60,22 @@ class Stopping:
         await self._asked.wait()
 
     def ask(self, why: str) -> None:
-        """Leave: in good order, or faster each time this is called."""
-        self._count += 1
-        log.info("process.stopping", because=why, times=self._count)
-        if self._count == 1:
-            self._begin()
-        elif self._count == 2:
+        """Leave in good order."""
+        log.info("process.stopping", because=why, signals=self._signals)
+        self._begin()
+
+    def _signalled(self, name: str) -> None:
+        """Leave, faster each time. Only somebody outside, who sees how long it takes, can want that."""
+        self._signals += 1
+        self.ask(name)
+        if self._signals == 2:
             self._hurry()
-        else:
+        elif self._signals > 2:
             self._leave(Exit.INTERRUPTED)
 
     def _begin(self) -> None:
+        if self._asked.is_set():
+            return
         # Not stopped when the block is left: what hangs may come after it, such as a thread that asyncio waits for.
         self._timer = threading.Timer(self._grace_s + MARGIN_S, self._out_of_time)
         self._timer.daemon = True

@@ -8,6 +8,7 @@ import signal
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from runner.cli import stopping as module
 from runner.cli.stopping import Stopping
@@ -44,6 +45,23 @@ async def test_once_is_in_good_order_twice_in_a_hurry_three_times_at_once(stoppi
         while not left:
             await asyncio.sleep(0)
     assert left == [130]
+
+
+async def test_a_process_that_leaves_by_itself_is_hurried_by_the_second_signal_and_not_by_itself(stoppings):
+    hurried = asyncio.Event()
+    async with asyncio.timeout(20), stoppings(60, leave=pytest.fail) as stopping:
+        waiting = asyncio.create_task(stopping.asked(hurried.set))
+        await asyncio.sleep(0)
+        for why in ("deaf to queue 'default'", "16 of 32 threads hang in steps", "100 turns are done"):
+            stopping.ask(why)
+        await waiting
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not logs:
+                await asyncio.sleep(0)
+        assert not hurried.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await hurried.wait()
 
 
 async def test_whoever_is_asked_while_starting_stops_starting(stoppings):

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner import App, Client, Context
 from runner.broker import Broker
@@ -21,9 +23,17 @@ OPTIONS = WorkerOptions(watch_loop=False, grace_s=1.0)
 
 
 def test_one_look_is_chance_and_a_new_session_has_time_to_prove_itself() -> None:
-    verdicts = [verdict(looks) for looks in range(1, 8)]
+    verdicts = [verdict(looks) for looks in range(1, 7)]
     well, renew, leave = Verdict.WELL, Verdict.RENEW, Verdict.LEAVE
-    assert verdicts == [well, renew, well, renew, well, leave, well]
+    assert verdicts == [well, renew, well, renew, well, leave]
+
+
+@given(st.integers(min_value=1, max_value=10**6))
+def test_a_worker_that_cannot_leave_goes_on_trying(looks: int) -> None:
+    """Embedded, it shares its process: however long it has been deaf, it is soon given a new session, and complains."""
+    ahead = {verdict(looks + more) for more in range(6)}
+    assert ahead == set(Verdict)
+    assert Verdict.RENEW in {verdict(looks + more) for more in range(4)}
 
 
 async def working(app: App, broker: Broker, then: Callable[[Worker, Client], Awaitable[None]]) -> None:
