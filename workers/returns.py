@@ -43,12 +43,12 @@ class Returns:
     async def break_off(self, execution: Execution, lease: HeldLease, reason: str) -> None:
         """For later, and counted as a crash: what breaks every turn must come to an end some day."""
         limit = crash_limit(self._max_crashes, reason)
-        woken = await until_answered(partial(self._store.break_off, lease.id, lease.nonce, limit))
-        self._hooks.fire(woken.rows)
-        await self._courier.send(woken.parcels)
-        if woken.wakes:
+        broken = await until_answered(partial(self._store.break_off, lease.id, lease.nonce, limit))
+        self._hooks.fire(broken.rows)
+        await self._courier.send(broken.parcels)
+        if broken.wakes:
             await self.pass_over(lease.id, reason)
-        elif woken.rows:
+        elif broken.poisoned:
             log.error("execution.poisoned", execution_id=lease.id, workflow=execution.workflow, reason=reason)
 
     async def leave_unread(self, lease: HeldLease, error: PayloadError) -> None:

@@ -11,7 +11,7 @@ from runner.records import (
     History,
     Status,
 )
-from runner.store.crashes import GIVE_UP, CrashLimit
+from runner.store.crashes import GIVE_UP, BrokenOff, CrashLimit
 from runner.store.sqlite import SqliteStore
 from runner.transactions import (
     Commit,
@@ -101,7 +101,7 @@ class ObservedStore(SqliteStore):
         await self._look_at_ended(woken.now)
         return woken
 
-    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> Woken:
+    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> BrokenOff:
         woken = await super().break_off(id, nonce, crashes)
         await self._look_at([id])
         return woken

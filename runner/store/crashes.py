@@ -41,13 +41,22 @@ def _lost(crashes: int) -> str:
 GIVE_UP = crash_limit()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenOff(Woken):
+    """What came of it: a wake, when it is handed back; ``poisoned`` when that was one crash too many."""
+
+    poisoned: bool = False
+
+
 class Crashes(Protocol):
     """What a worker says of a turn that broke."""
 
-    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> Woken:
+    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> BrokenOff:
         """Hand an owned execution back whose turn broke for no fault of its code's: ready at once, and a crash is counted.
 
         A crash too many ends it, as ``CrashLimit`` says; what an end puts into the outbox is in the answer. An entry
-        recorded since counts anew, as for every crash. A repeat, or a lost lease: no effect, nothing in the answer.
+        recorded since counts anew, as for every crash. A repeat counts nothing: it is told the same wake for as long as
+        the execution is ready, and the same end; parcels and rows are told once. A lost lease: no effect, nothing in
+        the answer.
         """
         ...

@@ -28,7 +28,7 @@ from runner.records import (
     WorkerInfo,
 )
 from runner.store import Renewer, Store, Subscription, sealing
-from runner.store.crashes import GIVE_UP, CrashLimit
+from runner.store.crashes import GIVE_UP, BrokenOff, CrashLimit
 from runner.store.inspection import Followed, Mended, Repair
 from runner.store.standing import Standing
 from runner.store.vitals import Durability, Losses, StoreVitals
@@ -50,7 +50,7 @@ from runner.transactions import (
     Woken,
 )
 
-Told = TypeVar("Told", Started, Committed, Delivered, Operated, Woken, History)
+Told = TypeVar("Told", Started, Committed, Delivered, Operated, BrokenOff, Woken, History)
 
 
 def sealed(store: Store, codec: PayloadCodec | None) -> Store:
@@ -166,7 +166,7 @@ class SealedStore:
     async def reap(self, partition: int, limit: int, alive: Iterable[str], crashes: CrashLimit = GIVE_UP) -> Woken:
         return self._told(await self._store.reap(partition, limit, alive, self._sealed(crashes)))
 
-    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> Woken:
+    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> BrokenOff:
         return self._told(await self._store.break_off(id, nonce, self._sealed(crashes)))
 
     async def overdue(self, partition: int, limit: int, backoff_ms: int) -> Overdue:

@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.errors import StoreConflict
 from runner.records import AuditEntry, History
+from runner.store.crashes import BrokenOff
 from runner.transactions import (
     Committed,
     Delivered,
@@ -58,6 +59,10 @@ def claimed(answer: Any) -> Any:
 
 def woken(answer: Woken) -> Any:
     return sorted(wake(one) for one in answer.wakes), told(answer.parcels, answer.rows)
+
+
+def broken_off(answer: BrokenOff) -> Any:
+    return *woken(answer), answer.poisoned
 
 
 def operated(answer: Operated) -> Any:

@@ -56,6 +56,7 @@ class Kept:
     deadline: Moment = None
     nonce: str = ""
     last_nonce: str = ""
+    broken: tuple[str, bool] = ("", False)  # of the last turn that broke: its nonce, and whether it was one too many
     worker: str = ""
     memory: tuple[str, int, tuple[Any, ...]] = ("", 0, ())  # of the last commit: nonce, count, answer
     result: bytes | None = None

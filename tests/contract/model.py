@@ -245,8 +245,10 @@ class Model:
         self.told()
         kept = self.executions.get(id)
         if kept is None or kept.nonce != nonce:
-            return [], self.told()
-        woken = []
+            if kept is None or kept.nonce or kept.broken[0] != nonce or kept.last_nonce != nonce:
+                return [], self.told(), False
+            poisoned = kept.broken[1]
+            return [kept.wake()] if kept.ready and not poisoned else [], self.told(), poisoned and kept.over
         with self.change(kept):
             kept.crashes += 1
             if kept.crashes >= most:
@@ -254,8 +256,8 @@ class Model:
                 kept.end("failed", "poisoned")
             else:
                 kept.hand_over()
-                woken.append(kept.wake())
-        return woken, self.told()
+        kept.broken = (nonce, kept.over)
+        return [kept.wake()] if kept.ready else [], self.told(), kept.over
 
     def pass_over(self, id: str, reason: str) -> int | None:
         """The delay it makes, when no other ready execution hides it."""

@@ -41,15 +41,31 @@ async def test_one_broken_turn_too_many_ends_it_with_the_error_and_tells_who_fol
     await ended.close()
 
 
-async def test_a_repeat_and_a_lost_lease_count_nothing(store: Store) -> None:
+async def test_a_repeat_counts_nothing_and_is_told_the_same(store: Store) -> None:
+    """Whoever lost the first answer must pass it over, or say that it is poisoned, all the same."""
     await start(store, a_start())
     turn = await claim(store)
-    await store.break_off("e-1", turn.nonce, TWO)
-    for nonce in (turn.nonce, "another", ""):
-        again = await store.break_off("e-1", nonce, TWO)
-        assert (again.wakes, again.parcels, again.rows) == ((), (), ())
-    assert (await store.break_off("nobody", "x", TWO)).wakes == ()
+    first = await store.break_off("e-1", turn.nonce, TWO)
+    again = await store.break_off("e-1", turn.nonce, TWO)
+    assert again.wakes == first.wakes != ()
+    assert (again.parcels, again.rows, again.poisoned) == ((), (), False)
     assert (await record(store)).crashes == 1
+    last = await claim(store)
+    assert (await store.break_off("e-1", turn.nonce, TWO)).wakes == (), "it is somebody else's"
+    ended = [await store.break_off("e-1", last.nonce, TWO) for _ in range(2)]
+    assert [(one.wakes, one.poisoned) for one in ended] == [((), True), ((), True)]
+    assert ended[1].rows == ()
+    assert (await record(store)).crashes == 2
+
+
+async def test_a_lost_lease_counts_nothing(store: Store) -> None:
+    await start(store, a_start())
+    turn = await claim(store)
+    await store.release("e-1", turn.nonce)
+    for id, nonce in (("e-1", turn.nonce), ("e-1", "another"), ("e-1", ""), ("nobody", "x")):
+        answer = await store.break_off(id, nonce, TWO)
+        assert (answer.wakes, answer.parcels, answer.rows, answer.poisoned) == ((), (), (), False)
+    assert (await record(store)).crashes == 0
 
 
 async def test_an_entry_between_two_broken_turns_is_progress(store: Store) -> None:

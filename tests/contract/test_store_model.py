@@ -42,6 +42,7 @@ from runner.why import ReasonCode
 from runner.why.explain import explained
 from runner.why.facts import Facts, Fleet
 from tests.contract.answers import (
+    broken_off,
     claimed,
     committed,
     conflicts,
@@ -321,7 +322,7 @@ class Comparison(RuleBasedStateMachine):
     def break_off(self, back: int, most: int) -> None:
         lease, limit = self.turns[-min(back, len(self.turns))], CrashLimit(crashes=most, error=b"broken")
         self.compare(
-            lambda: woken(self.wait(self.store.break_off(lease.id, lease.nonce, limit))),
+            lambda: broken_off(self.wait(self.store.break_off(lease.id, lease.nonce, limit))),
             lambda: self.model.break_off(lease.id, lease.nonce, most, b"broken"),
         )
 

@@ -50,7 +50,7 @@ Case = Callable[[RedisStore, Lose], Awaitable[Any]]
 
 CASES: dict[str, Case] = {}
 #: A repeat finds that there is nothing left to do, and its answer says so; what the lost one named lies in an index.
-ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "break_off", "mend", "sweep"}
+ANSWER_ANEW = {"due", "overdue", "reap", "purge", "release", "mend", "sweep"}
 
 
 def case(function: Case) -> Case:

@@ -6,15 +6,20 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from runner import App, Client, Context, ExecutionFailed
 from runner.broker.memory import MemoryBroker
-from runner.records import Cause, Execution
+from runner.courier import Courier
+from runner.errors import StoreUnavailable
+from runner.records import Cause, Execution, History
 from runner.scheduler import Scheduler
-from runner.store.crashes import CrashLimit
+from runner.store.crashes import BrokenOff, CrashLimit
 from runner.store.sqlite import SqliteStore
 from runner.transactions import Start
 from runner.workers import Worker, WorkerOptions
+from runner.workers.leases import HeldLease
+from runner.workers.returns import Returns
 from runner.workers.suspects import ALONE, SUSPECT, Suspects
 from runner.workers.turn import Turn
 
@@ -120,4 +125,36 @@ async def test_a_turn_that_always_breaks_ends_after_its_bound_with_what_was_wron
         ended = await bad.execution()
         assert (ended.cause, ended.crashes) == (Cause.POISONED, 2)
     await broker.close()
+    await store.close()
+
+
+class Forgetful(SqliteStore):
+    """Each turn that broke is broken off, and the first answer lost."""
+
+    lost = 0
+
+    async def break_off(self, id: str, nonce: str, crashes: CrashLimit) -> BrokenOff:
+        answer = await super().break_off(id, nonce, crashes)
+        self.lost += 1
+        if self.lost % 2:
+            raise StoreUnavailable("the answer is lost")
+        return answer
+
+
+async def test_a_turn_that_broke_waits_longer_and_is_said_to_be_poisoned_though_answers_are_lost(
+    namespace: str,
+) -> None:
+    store, broker = Forgetful(None, namespace=namespace), MemoryBroker(namespace)
+    await store.open()
+    hooks = App(namespace).hooks
+    returns = Returns(store, broker, Courier(store, broker, hooks), hooks, max_crashes=2)
+    await store.start([Start(id="x", request="x", workflow="w", version=1, queue="q", input=b"", digest="")])
+    with capture_logs() as logs:
+        for nonce in ("one", "two"):
+            history = await store.claim("x", nonce, "w", 60_000)
+            assert isinstance(history, History)
+            await returns.break_off(history.execution, HeldLease("x", nonce, 60_000, 0), "ZeroDivisionError")
+    said = [log["event"] for log in logs if log["event"].startswith("execution.")]
+    assert said == ["execution.passed_over", "execution.poisoned"]
+    assert store.lost == 4
     await store.close()
