@@ -33,7 +33,7 @@ PHASES = (
     Phase(name="farewell", share=0.1, most_s=1.0),  # no more leases are renewed, the store forgets the worker
     Phase(name="observers", share=0.05, most_s=1.0),  # who was told of something is through with it
 )
-#: A phase has this long also when there is no grace at all.
+#: A phase has this long also when there is next to no grace.
 LEAST_S = 0.1
 
 #: What a phase does, and what it left undone (counted for the log; nothing when all is zero).
@@ -42,10 +42,9 @@ Left = Callable[[], Mapping[str, int]]
 
 
 def budgets(grace_s: float) -> Mapping[str, float]:
-    """Seconds for each phase: together the grace, whatever it is."""
-    others = {phase.name: min(phase.most_s, phase.share * grace_s) for phase in PHASES if phase.name != FINISH}
-    all = {**others, FINISH: grace_s - sum(others.values())}
-    return {name: max(seconds, LEAST_S) for name, seconds in all.items()}
+    """Seconds for each phase: together the grace, from one second on; for less, all of them together take less than one."""
+    others = {one.name: max(min(one.most_s, one.share * grace_s), LEAST_S) for one in PHASES if one.name != FINISH}
+    return {**others, FINISH: max(grace_s - sum(others.values()), LEAST_S)}
 
 
 class Drain:
@@ -54,6 +53,10 @@ class Drain:
     def __init__(self, grace_s: float) -> None:
         self.hurried = asyncio.Event()
         self._budgets = budgets(grace_s)
+
+    def budget_s(self, phase: str) -> float:
+        """So long has this phase."""
+        return self._budgets[phase]
 
     def hurry(self) -> None:
         """Do not wait for steps any more."""

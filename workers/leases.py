@@ -42,7 +42,7 @@ class HeldLease:
         return not self.lost and boot_ms() < self._trusted_until
 
 
-#: Whoever leaves waits this long for the thread, in seconds.
+#: Whoever never began waits this long for the thread, in seconds.
 STOP_S = 2.0
 
 #: What a renewal is to tell its turn: the lease, and what the store said of it.
@@ -82,12 +82,12 @@ class LeaseKeeper:
         self._beat()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop renewing; what is still held runs out."""
+    def stop(self, within_s: float = STOP_S) -> None:
+        """Stop renewing; what is still held runs out. Blocks, for at most ``within_s``, until the last beat is over."""
         self._stopping.set()
         if self._thread.is_alive():
             # Not for ever: it may sit in a call to a store that is away, and it ends with the process.
-            self._thread.join(timeout=STOP_S)
+            self._thread.join(timeout=within_s)
 
     def hold(self, lease: HeldLease) -> None:
         with self._lock:

@@ -134,9 +134,6 @@ class Turns:
     async def _claimed(self, history: History, lease: HeldLease) -> None:
         execution = history.execution
         self._hooks.fire(history.rows)
-        for row in history.rows:
-            if row.kind == "rewound":
-                log.error("store.rewound", execution_id=execution.id, **row.fields)
         workflow = self._app.find(execution.workflow, execution.version)
         if workflow is None:  # the hint named another version than the record has
             known = f"no workflow {execution.workflow!r} version {execution.version} here"

@@ -193,7 +193,7 @@ class Worker:
             "hand back": self._cut_off,
             "parcels": self._turns.sent,
             "consumers": self._intake.stop,
-            "farewell": self._farewell,
+            "farewell": partial(self._farewell, drain.budget_s("farewell")),
             "observers": self._last_words,
         }
 
@@ -218,11 +218,11 @@ class Worker:
         if self._drain is not None:
             self._drain.hurry()
 
-    async def _farewell(self) -> None:
+    async def _farewell(self, budget_s: float) -> None:
         """Or its heartbeat runs out by itself."""
         self._pokes.cancel()
         self._listening.cancel()
-        await asyncio.to_thread(self._keeper.stop)
+        await asyncio.to_thread(self._keeper.stop, budget_s / 2)
         await self._store.farewell(self.options.id)
 
     async def _last_words(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from runner.errors import ConfigError
 from runner.messages import Hint
@@ -57,13 +58,16 @@ async def test_a_record_behind_its_hint_is_counted_once_audited_and_goes_on(stor
     assert (await record(store)).seq == 8, "the next wake-up is ahead of everything that was sent"
 
 
-async def test_a_record_that_cannot_be_claimed_is_counted_all_the_same(store: Store) -> None:
-    await asleep(store)
-    assert await hinted(store, 2) is Refusal.IDLE
-    turn = await begin(store, a_start("e-2"))
-    assert await hinted(store, 2, "e-2") is Refusal.OWNED
-    await turn.commit(end=Complete(result=b""))
-    assert await hinted(store, 3, "e-2") is Refusal.TERMINAL
+async def test_a_record_that_cannot_be_claimed_is_counted_and_said_all_the_same(store: Store) -> None:
+    with capture_logs() as logs:
+        await asleep(store)
+        assert await hinted(store, 2) is Refusal.IDLE
+        turn = await begin(store, a_start("e-2"))
+        assert await hinted(store, 2, "e-2") is Refusal.OWNED
+        await turn.commit(end=Complete(result=b""))
+        assert await hinted(store, 3, "e-2") is Refusal.TERMINAL
+    said = [(log["execution_id"], log["hint"]) for log in logs if log["event"] == "store.rewound"]
+    assert said == [("e-1", 2), ("e-2", 2), ("e-2", 3)]
     assert (await store.losses()).rewound == 3
     for seq, id in ((2, "e-1"), (3, "e-2")):
         await hinted(store, seq, id)

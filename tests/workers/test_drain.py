@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from runner.workers.drain import FINISH, LEAST_S, PHASES, Act, Drain, budgets
@@ -30,8 +32,22 @@ def test_the_phases_together_take_the_grace_and_steps_most_of_it(grace_s: float)
     assert all[FINISH] >= grace_s - 8.5
 
 
-def test_without_a_grace_each_phase_has_a_moment() -> None:
-    assert set(budgets(0).values()) == {LEAST_S}
+@given(st.floats(min_value=0, max_value=86_400))
+def test_whatever_the_grace_is_every_phase_is_bounded_and_all_of_them_together_too(grace_s: float) -> None:
+    all = budgets(grace_s)
+    assert set(all) == set(NAMES)
+    assert min(all.values()) >= LEAST_S
+    assert sum(all.values()) == pytest.approx(grace_s) if grace_s >= 1 else sum(all.values()) < 1
+
+
+async def test_phases_that_all_hang_are_all_left_behind() -> None:
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    with capture_logs() as logs:
+        async with asyncio.timeout(30):
+            await Drain(0).run(dict.fromkeys(NAMES, hang), nothing_left)
+    assert [log["phase"] for log in logs if log["event"] == "worker.drain_phase_over_budget"] == NAMES
 
 
 @pytest.mark.parametrize("hanging", NAMES)

@@ -80,3 +80,23 @@ def test_a_worker_whose_loop_is_dead_renews_nothing() -> None:
     keeper.start()
     assert not renewer.rounds.acquire(timeout=0.3)
     keeper.stop()
+
+
+def test_whoever_leaves_does_not_wait_for_a_store_that_is_away() -> None:
+    """A drain has a budget for it, and what comes after it is worth more."""
+    asked, let_go = threading.Event(), threading.Event()
+
+    class Away(Answers):
+        def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]:
+            asked.set()
+            let_go.wait(60)
+            return super().renew(leases, lease_ms)
+
+    keeper = LeaseKeeper(Away(), WORKER, 30, told=lambda one, answer: None, loop_alive=lambda: True)
+    keeper.start()
+    assert asked.wait(30)
+    keeper.stop(0.01)
+    assert not let_go.is_set(), "it came back though the thread hangs"
+    let_go.set()
+    keeper.stop(30)
+    assert not keeper._thread.is_alive()

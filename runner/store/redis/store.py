@@ -35,6 +35,7 @@ from runner.store.redis.renewer import RedisRenewer
 from runner.store.redis.scripts import scripts
 from runner.store.redis.standing import RedisStandings
 from runner.store.redis.vitals import RedisVitals
+from runner.store.rewound import say_rewound
 from runner.store.vitals import NO_DEMANDS, Demands
 from runner.tls import in_the_clear
 from runner.transactions import (
@@ -113,6 +114,7 @@ class RedisStore(RedisCrashes, RedisInspection, RedisStandings, RedisVitals):
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
         reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms, hinted)
+        say_rewound(decode.rows(reply[-1]))
         return decode.claimed(reply, id)
 
     async def commit(self, commit: Commit) -> Committed | None:

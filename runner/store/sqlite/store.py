@@ -25,6 +25,7 @@ from runner.records import (
 )
 from runner.store import PARTITIONS, is_child
 from runner.store.crashes import GIVE_UP, CrashLimit
+from runner.store.rewound import say_rewound
 from runner.store.sqlite import (
     arrivals,
     fleet,
@@ -146,7 +147,10 @@ class SqliteStore(SqliteCrashes, SqliteInspection, SqliteStandings, SqliteVitals
         return answers
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
-        return await self._do(partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms, hinted=hinted))
+        asked = partial(turns.claim, id=id, nonce=nonce, worker=worker, lease_ms=lease_ms, hinted=hinted)
+        claimed, rows = await self._do(partial(turns.told, asked=asked))
+        say_rewound(rows)
+        return claimed
 
     async def commit(self, commit: Commit) -> Committed | None:
         return await self._do(partial(turns.commit, asked=commit))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgpack
 
 from runner.codec import unpack_as
 from runner.core.status import Move
-from runner.records import History, Status
+from runner.records import AuditEntry, History, Status
 from runner.store.sqlite import journal, kin, losses, moves, outbox, reading, runs, saving
 from runner.store.sqlite.rows import Row
 from runner.store.sqlite.session import Session
@@ -47,6 +47,12 @@ def claim(s: Session, id: str, nonce: str, worker: str, lease_ms: int, hinted: i
     else:
         mine = moves.claimed(row, nonce, worker, lease_ms, s.now)
     return reading.history_of(s, saving.save(s, row, mine))
+
+
+def told(s: Session, asked: Callable[[Session], History | Refusal]) -> tuple[History | Refusal, tuple[AuditEntry, ...]]:
+    """What a claim came to, with the rows that it added to the trail: also one that is refused may have found a loss."""
+    claimed = asked(s)
+    return claimed, claimed.rows if isinstance(claimed, History) else s.harvest()[1]
 
 
 def _unknown(s: Session, id: str, hinted: int) -> Refusal:

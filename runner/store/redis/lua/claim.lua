@@ -2,7 +2,7 @@
 -- Takes the lease of a ready execution.
 -- KEYS[1]  the partition's prefix
 -- ARGV     id, nonce, worker, lease_ms, the seq of the hint that led here or 0
--- Returns  {'ok', history, rows}, or {the refusal}
+-- Returns  {'ok', history, rows}, or {the refusal, rows}: a loss is told of also where the claim is refused
 -- Repeat   recognised by the nonce while its lease lives, and the lease begins anew. The nonce of a lease that
 --          is over is refused: a claim that comes very late must not take what its sender gave back.
 -- Needs    outbox, kin, ending, losses
@@ -11,13 +11,13 @@ local id, nonce, worker, lease_ms, hinted = unpack(ARGV)
 local r = load(id)
 hinted = tonumber(hinted)
 if not r and hinted > 0 and is_gone(id) then
-  return { 'terminal' }
+  return { 'terminal', rows }
 end
 if not r then
   if hinted > 0 then
     lose('orphaned', id)
   end
-  return { 'unknown' }
+  return { 'unknown', rows }
 end
 rewind(r, hinted)
 if r.nonce == nonce then
@@ -25,17 +25,17 @@ if r.nonce == nonce then
   return { 'ok', history(id), rows }
 end
 if TERMINAL[r.status] then
-  return { 'terminal' }
+  return { 'terminal', rows }
 end
 if r.nonce ~= '' then
-  return { 'owned' }
+  return { 'owned', rows }
 end
 if is_late(r) then
   finish(r, 'time_out', 'timed_out')
-  return { 'terminal' }
+  return { 'terminal', rows }
 end
 if r.last_nonce == nonce or not is_ready(r) then
-  return { 'idle' }
+  return { 'idle', rows }
 end
 
 local status = after(r.status, 'claim')
