@@ -15,6 +15,7 @@ from runner.courier import Courier
 from runner.errors import InfrastructureError
 from runner.hooks import Hooks
 from runner.log import Logger
+from runner.loopwatch import LoopWatch
 from runner.scheduler.agenda import Agenda
 from runner.scheduler.duties import Duties
 from runner.scheduler.leader import Seat
@@ -31,6 +32,8 @@ log = Logger("runner.scheduler")
 
 #: Behind every push stands a poll: a notification can be lost without anybody noticing.
 SAFETY_POLL_S = 1.0
+#: What is wrong with a scheduler whose loop is blocked.
+NOTHING_BLOCKS = "nothing in a scheduler may block its loop: an observer, or a defect of Runner"
 #: Giving the seat back is worth this long, in seconds.
 GIVE_BACK_S = 2.0
 
@@ -42,6 +45,7 @@ class SchedulerOptions:
     ``max_crashes``: an execution that lost so many workers in a row is given up.
     ``patience_s``: a leader that has waited so long for one thing it asked for gives the seat up.
     ``look_every_s``: how often the leader looks whether something will wake the next 200 executions.
+    ``stall_s``: a process whose event loop is blocked for so long ends itself, with ``watch_loop``: where the process is its own.
     """
 
     leader_ttl_s: float = 3.0
@@ -49,6 +53,8 @@ class SchedulerOptions:
     max_crashes: int = MAX_CRASHES
     patience_s: float = 60.0
     look_every_s: float = 1.0
+    stall_s: float = 10.0
+    watch_loop: bool = False
     name: str = field(default_factory=lambda: f"scheduler-{secrets.token_hex(4)}")
 
 
@@ -79,6 +85,7 @@ class Scheduler:
         self._stir = asyncio.Event()
         self._now = 0
         self._work: asyncio.Task[None] | None = None
+        self._watch = LoopWatch(stall_ms=round(self.options.stall_s * 1000), cure=NOTHING_BLOCKS)
 
     @property
     def leading(self) -> bool:
@@ -96,6 +103,8 @@ class Scheduler:
 
     async def __aenter__(self) -> Self:
         log.info("scheduler.ready", scheduler=self.options.name)
+        if self.options.watch_loop:
+            self._watch.start()
         self._work = asyncio.create_task(self._forever(), name="scheduler")
         return self
 
@@ -105,6 +114,7 @@ class Scheduler:
         if self._work is not None:
             await ended(self._work, within_s=2 * CLOSE_S)
         await self._give_back()
+        self._watch.stop()
         log.info("scheduler.stopped", scheduler=self.options.name)
 
     async def _forever(self) -> None:

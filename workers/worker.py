@@ -14,6 +14,7 @@ from runner.broker import Broker
 from runner.clock import Ticks, boot_ms
 from runner.events import Aborting, Drained, Draining, Ready
 from runner.log import Logger
+from runner.loopwatch import LoopWatch
 from runner.payload_codec import Sealing
 from runner.records import WorkerInfo
 from runner.store import Store, Subscription
@@ -23,7 +24,6 @@ from runner.workers.drain import Act, Drain
 from runner.workers.hearing import Hearing
 from runner.workers.intake import Intake
 from runner.workers.leases import HeldLease, LeaseKeeper
-from runner.workers.loopwatch import LoopWatch
 from runner.workers.options import WorkerOptions
 from runner.workers.steps import StepRunner
 from runner.workers.subscriptions import Subscriptions

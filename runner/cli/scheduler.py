@@ -59,7 +59,7 @@ def scheduler(
     demands = demands_of(durability or "", allow_eviction or "", {})
     opened_store = open_store(store_url, namespace=name, demands=demands)
     opened_broker = open_broker(server_url(broker, option="broker", variable="RUNNER_BROKER_URL"), namespace=name)
-    options = SchedulerOptions(lease_s=lease, max_crashes=max_crashes)
+    options = SchedulerOptions(lease_s=lease, max_crashes=max_crashes, watch_loop=True)
     asyncio.run(_schedule(opened_store, opened_broker, options, probes(health_port, health_host)))
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from runner import App, Client, ExecutionFailed
+from runner.loopwatch import EXIT_STALLED
 from runner.records import Cause
-from runner.workers.loopwatch import EXIT_STALLED
 from tests.e2e.processes import Launcher, launcher
 
 CRASHES = 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from runner.broker.memory import MemoryBroker
+from runner.loopwatch import EXIT_STALLED
 from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store.sqlite import SqliteStore
 from runner.transactions import Start
+from tests.e2e.processes import ROOT
 
 #: The seat would stay taken for a minute, if it were not given up.
 PATIENT = SchedulerOptions(leader_ttl_s=60, patience_s=0.5)
@@ -86,3 +90,37 @@ async def test_a_leader_that_hung_leads_again_when_nobody_else_does(store: Sqlit
                 await asyncio.sleep(0.01)
     finally:
         let_go.set()
+
+
+#: A scheduler whose loop never comes back from a question to the store.
+BLOCKED = """
+import asyncio
+from runner.broker.memory import MemoryBroker
+from runner.scheduler import Scheduler, SchedulerOptions
+from runner.store.sqlite import SqliteStore
+
+class Blocking(SqliteStore):
+    async def next_due(self, partition):
+        while True:
+            pass
+
+async def main():
+    store = Blocking(None, namespace="n")
+    await store.open()
+    async with Scheduler(store, MemoryBroker("n"), SchedulerOptions(stall_s=1.2, watch_loop=True)):
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_scheduler_whose_loop_is_blocked_says_where_and_makes_room_for_another() -> None:
+    """It renews no seat, and gives none back: a standby leads when its time is over, and a supervisor starts this one anew."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", BLOCKED, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
+    assert process.returncode == EXIT_STALLED, said
+    assert "loop.blocked" in said
+    assert "nothing in a scheduler may block" in said
+    assert "in next_due" in said

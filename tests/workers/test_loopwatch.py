@@ -8,7 +8,7 @@ import time
 
 from structlog.testing import capture_logs
 
-from runner.workers.loopwatch import EXIT_STALLED, LoopWatch
+from runner.loopwatch import EXIT_STALLED, LoopWatch
 
 
 async def test_a_blocking_step_is_named_with_its_line() -> None:

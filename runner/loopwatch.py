@@ -15,8 +15,10 @@ from runner.log import Logger
 
 log = Logger("runner.loopwatch")
 
-#: Exit code of a worker whose loop hung: the supervisor starts another.
+#: Exit code of a process whose loop hung: the supervisor starts another.
 EXIT_STALLED = 70
+#: Where steps and the code of workflows run, they are what blocks a loop.
+STEPS = "make the step a plain `def` (it then runs in a thread), or await instead of blocking"
 
 
 class LoopWatch:
@@ -27,10 +29,16 @@ class LoopWatch:
     """
 
     def __init__(
-        self, *, warn_ms: int = 1_000, stall_ms: int = 10_000, leave: Callable[[int], None] = os._exit
+        self,
+        *,
+        warn_ms: int = 1_000,
+        stall_ms: int = 10_000,
+        cure: str = STEPS,
+        leave: Callable[[int], None] = os._exit,
     ) -> None:
         self._warn_ms = warn_ms
         self._stall_ms = stall_ms
+        self._cure = cure
         self._leave = leave
         self._ticked = boot_ms()
         self._stopping = threading.Event()
@@ -78,7 +86,7 @@ class LoopWatch:
             blocked_ms=boot_ms() - self._ticked,
             by=task.get_name() if task else "unknown",
             at=self._innermost(),
-            cure="make the step a plain `def` (it then runs in a thread), or await instead of blocking",
+            cure=self._cure,
         )
 
     def _innermost(self) -> str:
