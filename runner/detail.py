@@ -21,6 +21,7 @@ from runner.plain import (
 )
 from runner.records import (
     AuditEntry,
+    Cause,
     ChildLink,
     Entry,
     Execution,
@@ -208,13 +209,20 @@ def position_of(history: History) -> Position:
     """What the execution does or waits for at the moment of the look."""
     execution = history.execution
     if execution.status.terminal:
-        return Position(doing=f"ended: {execution.status}", waits=(), next_at=None)
+        after = f", {reached(history.entries)}" if execution.cause is Cause.POISONED else ""
+        return Position(doing=f"ended: {execution.status}{after}", waits=(), next_at=None)
     moments = (execution.deadline, *(wait.deadline for wait in history.waits))
     return Position(
         doing=_doing(history),
         waits=history.waits,
         next_at=min((moment for moment in moments if moment is not None), default=None),
     )
+
+
+def reached(entries: Sequence[Entry]) -> str:
+    """How far it had come: what it was at when its worker was lost came behind that, and is recorded nowhere."""
+    last = max(entries, key=lambda entry: entry.number, default=None)
+    return "before it recorded anything" if last is None else f"after {last.kind} {last.id!r} (#{last.number})"
 
 
 def _doing(history: History) -> str:

@@ -23,21 +23,23 @@ class Load:
     """As of a heartbeat.
 
     ``busy``: executions it has in hand. ``ended``: turns that have ended, by queue, within the last ``over_ms`` (a minute, or less
-    when it is younger). ``steps``: the longest of the attempts that have run for some seconds.
+    when it is younger). ``steps``: the longest of the attempts that have run for some seconds. ``max_crashes``: so many in a
+    row it lets an execution have; 0: not told.
     """
 
     busy: int = 0
     ended: tuple[tuple[str, int], ...] = ()
     over_ms: int = 0
     steps: tuple[LongStep, ...] = ()
+    max_crashes: int = 0
 
     def row(self) -> tuple[Any, ...]:
         """For msgpack."""
-        return self.busy, self.ended, self.over_ms, [astuple(one) for one in self.steps]
+        return self.busy, self.ended, self.over_ms, [astuple(one) for one in self.steps], self.max_crashes
 
     @classmethod
     def of_row(cls, row: tuple[Any, ...]) -> Load:
-        busy, ended, over_ms, steps, *_ = row
+        busy, ended, over_ms, steps, *later = row
         return cls(
             busy=busy,
             ended=tuple((queue, count) for queue, count in ended),
@@ -46,6 +48,7 @@ class Load:
                 LongStep(execution_id=execution_id, step=step, attempt=attempt, for_ms=for_ms, timeout_ms=timeout_ms)
                 for execution_id, step, attempt, for_ms, timeout_ms in steps
             ),
+            max_crashes=later[0] if later else 0,
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.codec import roundtrip
 from runner.core.branches import Raised, Returned
 from runner.core.names import RESERVED
+from runner.core.places import innermost, raising, show
 from runner.core.replay import Continued, Outcome, RollbackFailed
 from runner.errors import DeterminismError, ExecutionEnded, HistoryMismatch, RolledBack, StepFailed, UsageError
 from runner.failures import Failure
@@ -75,7 +77,18 @@ def _failed(error: BaseException, entries: tuple[str, ...], at: Situation) -> En
 
 
 def _packed(error: BaseException, at: Situation, step: str | None = None) -> bytes:
-    return Failure.of(error, known=at.errors, step=step, attempts=at.execution.attempt).pack()
+    failure = Failure.of(error, known=at.errors, step=step, attempts=at.execution.attempt)
+    if isinstance(error, RecursionError):
+        # Its own message says nothing, and its traceback has only the end of a thousand lines.
+        failure = replace(failure, message=f"{failure.message}, in workflow code at {_entered(error, at.workflow)}")
+    return failure.pack()
+
+
+def _entered(error: BaseException, workflow: Workflow[Any, Any]) -> str:
+    """The line of the workflow's own function that led there; without one, the innermost line of the user's code."""
+    places, code = tuple(raising(error.__traceback__)), getattr(inspect.unwrap(workflow.fn), "__code__", None)
+    place = next((one for one in places if code and one[0] == code.co_filename), innermost(places))
+    return show(place) if place else "an unknown line"
 
 
 def _step_of(error: BaseException, entries: tuple[str, ...]) -> str | None:

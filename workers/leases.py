@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from runner.clock import boot_ms
 from runner.errors import StoreUnavailable
-from runner.load import Load, LongStep
+from runner.load import LongStep
 from runner.log import Logger
 from runner.records import WorkerInfo
 from runner.store import Renewer
@@ -128,7 +128,7 @@ class LeaseKeeper:
 
     def _beat(self) -> None:
         ended, over_ms = self._pace.lately()
-        load = Load(busy=self.count, ended=ended, over_ms=over_ms, steps=self._long_steps())
+        load = replace(self._worker.load, busy=self.count, ended=ended, over_ms=over_ms, steps=self._long_steps())
         self._renewer.heartbeat(replace(self._worker, load=load))
 
     def _tell(self, leases: Sequence[HeldLease], answers: Sequence[Renewed], asked_at: int) -> None:

@@ -23,6 +23,7 @@ from runner.core.commands import Decision, Opened
 from runner.core.decide import Event
 from runner.core.limits import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS
 from runner.core.replay import CANCEL_ID, Continued, RollbackFailed
+from runner.detail import reached
 from runner.errors import ExecutionTimedOut, JournalTooLarge
 from runner.failures import Failure
 from runner.log import Logger
@@ -111,6 +112,11 @@ class Turn:
         self._stepping = Stepping(
             execution, performing, self._journal, self._play, worker=worker, clock=self._clock, errors=errors
         )
+
+    @property
+    def reached(self) -> str:
+        """How far it has come, for whoever has to say that it broke."""
+        return reached((*self._journal.entries, *self._journal.written_now))
 
     # -- told from outside ------------------------------------------------------------------------
 

@@ -192,12 +192,13 @@ class Turns:
             log.info("turn.handed_back", **_known(execution))
             await self._returns.hand_back(lease)
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this execution alone
-            await self._broke_off(execution, lease, error)
+            await self._broke_off(turn, lease, error)
         finally:
             self.bodies.discard(body)
 
-    async def _broke_off(self, execution: Execution, lease: HeldLease, error: Exception) -> None:
+    async def _broke_off(self, turn: Turn, lease: HeldLease, error: Exception) -> None:
         """The turn ended with something else than an end: others may do better, or later."""
+        execution = turn.execution
         match error:
             case LeaseLost():
                 log.warning("lease.lost", **_known(execution))
@@ -212,7 +213,8 @@ class Turns:
                 await self._returns.hand_back(lease, f"the store refused a commit: {error}")
             case _:
                 log.error("turn.broken", exc_info=error, **_known(execution))
-                reason = f"a turn broke on worker {self._options.id}: {type(error).__name__}: {said(error)}"
+                what = f"{type(error).__name__}: {said(error)}, {turn.reached}"
+                reason = f"a turn broke on worker {self._options.id}: {what}"
                 await self._returns.break_off(execution, lease, reason)
 
     def _told(self, committed: Committed) -> None:

@@ -13,6 +13,7 @@ from runner.app import App
 from runner.broker import Broker
 from runner.clock import Ticks, boot_ms
 from runner.events import Aborting, Drained, Draining, Ready
+from runner.load import Load
 from runner.log import Logger
 from runner.loopwatch import LoopWatch
 from runner.payload_codec import Sealing
@@ -114,6 +115,7 @@ class Worker:
             lease_ms=self.options.lease_ms,
             host=socket.gethostname(),
             pid=os.getpid(),
+            load=Load(max_crashes=self.options.max_crashes),
         )
 
     @property

@@ -45,7 +45,8 @@ async def _why(target: Target, id: str) -> Why:
     async with connected(target, publishing=False) as client:
         broker = _broker(target)
         try:
-            found = await Asking(client.app, client.store, broker).why(check_id(id))
+            in_one = file_of(target.store) is not None
+            found = await Asking(client.app, client.store, broker, in_one=in_one).why(check_id(id))
         finally:
             if broker is not None:
                 await broker.close()

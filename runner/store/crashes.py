@@ -14,7 +14,7 @@ MAX_CRASHES = 20
 
 _CURE = (
     "What it does may end the process (out of memory, a crash in a C library, os._exit) or block its event loop: "
-    "the workers' logs and the kernel's tell. Mend it, then have it tried again (runner executions retry)"
+    "the workers' logs and the kernel's tell, and `runner why` how far it had come. Mend it, then have it tried again (runner executions retry)"
 )
 
 

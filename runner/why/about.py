@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.core.limits import MAX_BYTES, MAX_ENTRIES, WARN_FULLNESS
+from runner.detail import reached
 from runner.records import Status
 from runner.store.crashes import MAX_CRASHES
 from runner.why.codes import ReasonCode
@@ -48,10 +49,14 @@ def _compensating(facts: Facts) -> Iterator[Reason]:
 def _crashes(facts: Facts) -> Iterator[Reason]:
     crashes = facts.execution.crashes
     if crashes:
+        told = max((one.load.max_crashes for one in facts.live), default=0)
+        most = told or MAX_CRASHES
+        whose = "as its workers are told" if told else "where nothing else is set"
+        where = reached(facts.history.entries)
         yield Reason(
             code=ReasonCode.CRASHES,
-            text=f"{crashes} worker(s) in a row were lost with it; with {MAX_CRASHES} (where nothing else is set) it ends failed",
-            data={"crashes": crashes, "most": MAX_CRASHES},
+            text=f"{crashes} worker(s) in a row were lost with it, {where}; with {most} ({whose}) it ends failed",
+            data={"crashes": crashes, "most": most, "reached": where},
         )
 
 

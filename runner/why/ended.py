@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from runner.detail import reached
 from runner.plain import failure_of, plain
 from runner.records import Cause, Status
 from runner.why.codes import ReasonCode
@@ -54,7 +55,8 @@ def _how(facts: Facts) -> str:
         case _, Cause.TIMED_OUT:
             return f"its own deadline passed{said}"
         case _, Cause.POISONED:
-            return f"it was ended after {execution.crashes} workers in a row were lost with it{said}"
+            where = reached(facts.history.entries)
+            return f"it was ended after {execution.crashes} workers in a row were lost with it, {where}{said}"
         case _, Cause.FORCED:
             return f"{_actor(facts) or 'an operator'} ended it by force{said}"
         case _:

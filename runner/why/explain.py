@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from runner.why.about import about
 from runner.why.around import around
@@ -18,7 +19,7 @@ from runner.why.waiting import timer_missing, waiting
 
 def explained(facts: Facts) -> Why:
     execution = facts.execution
-    reasons = tuple(_once(_reasons(facts)))
+    reasons = tuple(_at_home(reason, in_one=facts.in_one) for reason in _once(_reasons(facts)))
     return Why(
         execution_id=execution.id,
         status=execution.status,
@@ -49,6 +50,13 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
     yield from signals(facts)
     yield from around(facts)
     yield from about(facts)
+
+
+def _at_home(reason: Reason, *, in_one: bool) -> Reason:
+    """On a file, worker and scheduler are one process: there is nothing else to start."""
+    if in_one and reason.cure.startswith((command("worker"), command("scheduler"))):
+        return replace(reason, cure=command("dev"))
+    return reason
 
 
 def _once(reasons: Iterator[Reason]) -> Iterator[Reason]:

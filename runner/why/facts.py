@@ -48,7 +48,7 @@ class Facts:
     """``depth``: hints in its queue at the broker (None: no such queue), where the broker was ``asked``.
 
     ``others``: by id, the executions that it waits for; those that could not be read are missing. ``schedule``: the one that
-    started it. ``latency_ms``: what the store took to answer.
+    started it. ``latency_ms``: what the store took to answer. ``in_one``: worker and scheduler are one process, on a file.
     """
 
     history: History
@@ -62,6 +62,7 @@ class Facts:
     declared: Declared | None = None
     schedule: str = ""
     latency_ms: int = 0
+    in_one: bool = False
 
     @property
     def execution(self) -> Execution:

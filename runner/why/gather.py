@@ -40,12 +40,16 @@ _UNASKED = _Unasked()
 
 
 class Asking:
-    """One question why: who is there is asked once, and each queue at the broker. ``broker`` None: it is not asked."""
+    """One question why: who is there is asked once, and each queue at the broker. ``broker`` None: it is not asked.
 
-    def __init__(self, app: App, store: Store, broker: Broker | None) -> None:
+    ``in_one``: the store is a file, of a process that is worker and scheduler: then that one is the cure.
+    """
+
+    def __init__(self, app: App, store: Store, broker: Broker | None, *, in_one: bool = False) -> None:
         self._app = app
         self._store = store
         self._broker = broker
+        self._in_one = in_one
         self._away: dict[str, str] = {}
         self._depths: dict[str, asyncio.Task[int | None]] = {}
 
@@ -100,6 +104,7 @@ class Asking:
             declared=self._declared(execution),
             schedule=schedule,
             latency_ms=latency_ms,
+            in_one=self._in_one,
         )
 
     def _declared(self, execution: Execution) -> Declared | None:

@@ -83,7 +83,11 @@ def arrived(index: int, name: str, at: int = 9) -> InboxItem:
         (facts(Status.COMPLETED), "it has completed", ""),
         (facts(Status.FAILED, error=BOOM), "failed in step 'pay': ValueError: boom", "runner executions retry e1"),
         (facts(Status.FAILED, cause=Cause.TIMED_OUT), "its own deadline passed", "runner executions retry e1"),
-        (facts(Status.FAILED, cause=Cause.POISONED, crashes=20), "20 workers in a row", "runner executions retry e1"),
+        (
+            facts(Status.FAILED, cause=Cause.POISONED, crashes=20),
+            "20 workers in a row were lost with it, before it recorded anything",
+            "runner executions retry e1",
+        ),
         (
             facts(
                 Status.FAILED,
@@ -432,10 +436,28 @@ def test_what_is_worth_knowing_follows_what_it_waits_for():
     )
     assert explained(found).codes == (C.RUNNING, C.CANCELLING, C.COMPENSATING, C.CRASHES, C.DEADLINE, C.STARTED_BY)
     assert (reason(found, C.CANCELLING).since, reason(found, C.COMPENSATING).since) == (20, 30)
-    assert (
-        "3 worker(s) in a row were lost with it; with 20 (where nothing else is set)" in reason(found, C.CRASHES).text
-    )
+    told = reason(found, C.CRASHES).text
+    assert "3 worker(s) in a row were lost with it, after " in told
+    assert "with 20 (where nothing else is set) it ends failed" in told
     assert reason(found, C.DEADLINE).until == NOW + 50
+
+
+def test_how_many_crashes_there_may_be_is_what_the_living_workers_say():
+    """The asker's own default says nothing of a fleet that was started with another limit."""
+    told = replace(WORKER, load=Load(max_crashes=3))
+    gone = replace(WORKER, id="w2", seen_at=0, load=Load(max_crashes=7))
+    found = facts(
+        Status.PENDING, entry(1, "reserve"), entry(2, "charge"), standing=READY, workers=(told, gone), crashes=2
+    )
+    said = reason(found, C.CRASHES)
+    assert said.data == {"crashes": 2, "most": 3, "reached": "after step 'charge' (#2)"}
+    assert "with 3 (as its workers are told) it ends failed" in said.text
+
+
+@pytest.mark.parametrize(("in_one", "cure"), [(True, "runner dev"), (False, "runner worker --queues gpu")])
+def test_where_one_process_is_everything_it_is_the_one_to_start(in_one, cure):
+    found = facts(Status.PENDING, standing=READY, workers=(), more={"in_one": in_one})
+    assert reason(found, C.NO_WORKER).cure == cure
 
 
 def test_compensations_that_nobody_runs_yet_are_none_of_its_reasons():

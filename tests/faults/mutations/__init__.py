@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tests.faults.mutations.alive import ALIVE
 from tests.faults.mutations.ending import ENDING
 from tests.faults.mutations.mutation import ROOT, Mutation
 from tests.faults.mutations.owning import OWNING
@@ -14,8 +15,8 @@ from tests.faults.mutations.waking import WAKING
 
 __all__ = ["MUTATIONS", "ROOT", "Mutation", "named", "table"]
 
-#: In the order of the promises.
-MUTATIONS = (*OWNING, *WAKING, *ENDING)
+#: In the order of the promises; last, what keeps a process from being alive for everybody but its work.
+MUTATIONS = (*OWNING, *WAKING, *ENDING, *ALIVE)
 
 
 def named(words: Iterable[str]) -> list[Mutation]:
