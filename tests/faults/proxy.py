@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Self, cast
 from urllib.parse import urlsplit
@@ -32,6 +33,10 @@ class Way(Enum):
 BOTH = (Way.UP, Way.DOWN)
 
 
+#: What becomes of what a server says on one connection, piece by piece.
+Filter = Callable[[bytes], bytes]
+
+
 class Proxy:
     """Stands before the server of ``url``. Use as a context manager; ``self.url`` leads through it.
 
@@ -47,6 +52,7 @@ class Proxy:
         self._url, self._upstream = url, parts.port
         self._pairs: set[_Pair] = set()
         self._reaching: set[asyncio.Task[None]] = set()
+        self._filter: Callable[[], Filter] = lambda: bytes
         self.heal()
 
     async def __aenter__(self) -> Self:
@@ -95,6 +101,10 @@ class Proxy:
         self._held = frozenset()
         self._flush()
 
+    def filtered(self, make: Callable[[], Filter]) -> None:
+        """What the server says on a new connection goes through a filter of its own, which ``make`` makes."""
+        self._filter = make
+
     def slow(self, latency_s: float, jitter_s: float = 0.0, bytes_per_s: float = 0.0) -> None:
         """Each piece takes so long, in its order; ``bytes_per_s`` 0: no limit."""
         self.latency_s, self.jitter_s, self.bytes_per_s = latency_s, jitter_s, bytes_per_s
@@ -118,6 +128,9 @@ class Proxy:
 
     def holds(self, way: Way) -> bool:
         return way in self._held
+
+    def filter(self) -> Filter:
+        return self._filter()
 
     def loses(self) -> bool:
         """Whether the reply at hand is to be lost."""
@@ -168,6 +181,7 @@ class _Pair:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self.filter = proxy.filter()
         self.client = _Side(self, Way.UP)
         self.server = _Side(self, Way.DOWN)
         self.client.other, self.server.other = self.server, self.client
@@ -220,6 +234,8 @@ class _Side(asyncio.Protocol):
             proxy.asked(data)
         elif proxy.loses():
             self._pair.reset()
+            return
+        elif not (data := self._pair.filter(data)):
             return
         delay_s = proxy.delay_s(len(data))
         if not self._queue and not delay_s and self._may_pass():

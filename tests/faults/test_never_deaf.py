@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,9 @@ from runner.scheduler import Scheduler, SchedulerOptions
 from runner.store import Store
 from runner.store.factory import open_store
 from runner.workers import Worker, WorkerOptions
+from runner.workers.unwell import EXIT_DEAF
+from tests.e2e.processes import ROOT, launcher
+from tests.faults.frames import Undelivered
 from tests.faults.proxy import Proxy, Way
 
 LEASE_S = 3.0
@@ -114,3 +119,48 @@ async def cut_off(
             recorded = [entry.id for entry in (await client.history(handle.id)).entries if entry.kind == "step"]
             assert recorded == ["first", "second"]
     assert set(calls) == {handle.id for handle in handles}
+
+
+#: A program, and a worker as it is launched but for the time between two looks.
+OFTEN = """
+import os
+from runner import App
+from runner.cli import main
+from runner.workers.hearing import Hearing
+
+app = App(os.environ["RUNNER_TEST_NAMESPACE"])
+
+@app.workflow("flow")
+async def flow(ctx, number: int) -> int:
+    return number
+
+if __name__ == "__main__":
+    Hearing.__init__.__kwdefaults__["every_s"] = 0.3
+    main()
+"""
+
+
+@pytest.mark.timeout(120)
+async def test_a_process_that_is_delivered_nothing_over_a_connection_in_good_health_leaves_for_another(
+    redis_url: str, rabbit_url: str, namespace: str, tmp_path: Path
+) -> None:
+    """Heartbeats come, whatever is asked is answered: nobody but the worker itself can find out that it is deaf."""
+    app = App(namespace)
+
+    @app.workflow("flow")
+    async def flow(ctx: Context, number: int) -> int:
+        return number
+
+    (tmp_path / "often.py").write_text(OFTEN)
+    path = {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    options = ("worker", "--app", "often:app", "--concurrency", "1", "--grace", "2")
+    with launcher(redis_url, rabbit_url, namespace, tmp_path) as system:
+        async with Proxy(rabbit_url) as proxy, Client(app, redis_url, rabbit_url) as client:
+            proxy.filtered(Undelivered)
+            deaf = system.launch(*options, module="often", environment=path | {"RUNNER_BROKER_URL": proxy.url})
+            handles = await client.start_many(flow, list(range(4)))
+            assert await asyncio.to_thread(deaf.wait, 60) == EXIT_DEAF, system.logs()
+            assert system.said("worker.deaf") >= 6
+            assert proxy.accepted >= 3, "two new sessions came before it left"
+            system.launch(*options, module="often", environment=path)
+            assert [await handle.result(timeout=60) for handle in handles] == list(range(4))
