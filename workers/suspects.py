@@ -2,7 +2,8 @@
 
 When a process dies, everything that ran in it has lost a worker, and nobody can tell whose doing it was. So whoever lost
 two in a row is a suspect; suspects never share a process, and each gets on or goes down without the others. What is
-harmless records an entry and is no suspect any more.
+harmless records an entry and is no suspect any more: from its next turn on, for what it does in this one has not been seen
+to its end. So one with a long turn keeps other suspects waiting, or has them run in other processes; everybody else runs.
 """
 
 from __future__ import annotations

@@ -109,6 +109,16 @@ class Turns:
             await self._returns.give_to_others(delivery)
             return
         lease = HeldLease(hint.execution_id, secrets.token_hex(16), self._options.lease_ms, boot_ms())
+        # Kept from here on: what hangs while it reads the answer must lose the lease behind its worker, which is a
+        # crash, and not before it, which is none and would go on for ever.
+        self.leases.hold(lease)
+        try:
+            await self._take(delivery, lease)
+        finally:
+            self.leases.drop(lease)
+
+    async def _take(self, delivery: Delivery, lease: HeldLease) -> None:
+        hint = delivery.hint
         try:
             claimed = await until_answered(partial(self._claim, lease, hint.seq))
         except PayloadError as error:
@@ -167,7 +177,6 @@ class Turns:
         """Run it with its lease renewed."""
         self.lose(lease.id)  # a former turn: we could not have claimed it otherwise, and its steps do not know yet
         self.running[lease.id] = turn
-        self.leases.hold(lease)
         if self._draining:
             turn.drain()
         try:

@@ -18,6 +18,7 @@ ONCE = Retry(max_attempts=1)
 
 
 HOARD = 64
+MUCH = 900 * 1024
 
 
 def limit_memory() -> None:
@@ -63,6 +64,10 @@ def dig(depth: int) -> int:
     return dig(depth + 1) + 1
 
 
+def much() -> bytes:
+    return bytes(MUCH)
+
+
 def hoard() -> int:
     limit_memory()
     return len([bytearray(HOARD * 1024**2) for _ in range(HOARD)])
@@ -75,5 +80,10 @@ async def bounded(ctx: Context, what: str) -> int:
             return dig(0)
         case "recursion in a step":
             return await ctx.step("dig", dig, 0).options(retry=ONCE)
+        case "a flood":
+            at = 0
+            while True:
+                at += 1
+                await ctx.step(f"much-{at}", much)
         case _:
             return await ctx.step("hoard", hoard).options(retry=ONCE)

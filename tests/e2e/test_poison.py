@@ -77,8 +77,9 @@ async def test_what_python_contains_fails_its_execution_and_its_worker_goes_on(s
     async with Client(App(system.namespace), system.store_url, system.broker_url) as client:
         beside = await client.start("innocent", 1)
         for what, said in (
-            ("recursion in code", "RecursionError"),
+            ("recursion in code", r"RecursionError.* in workflow code at \S+poisons.py:\d+"),
             ("recursion in a step", "RecursionError"),
+            ("a flood", "JournalTooLarge"),
             ("memory", "MemoryError"),
         ):
             with pytest.raises(ExecutionFailed, match=said):

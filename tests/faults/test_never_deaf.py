@@ -158,6 +158,7 @@ async def test_a_process_that_is_delivered_nothing_over_a_connection_in_good_hea
         async with Proxy(rabbit_url) as proxy, Client(app, redis_url, rabbit_url) as client:
             proxy.filtered(Undelivered)
             deaf = system.launch(*options, module="often", environment=path | {"RUNNER_BROKER_URL": proxy.url})
+            await asyncio.to_thread(system.until_said, "worker.ready", 1, 60)
             handles = await client.start_many(flow, list(range(4)))
             assert await asyncio.to_thread(deaf.wait, 60) == EXIT_DEAF, system.logs()
             assert system.said("worker.deaf") >= 6

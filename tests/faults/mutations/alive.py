@@ -33,6 +33,17 @@ ALIVE = (
         tests=(f"{HAPPENS_ONCE}[break_off]",),
     ),
     Mutation(
+        name="kept from the claim on",
+        promise="P9",
+        mechanism="a lease is renewed before its turn begins: what hangs at its history loses it behind its worker, a crash",
+        file="workers/turns.py",
+        before="        self.leases.hold(lease)\n",
+        after="",
+        tests=(
+            "tests/security/test_codecs.py::test_a_codec_that_hangs_costs_its_execution_a_crash_and_in_the_end_nobody_else",
+        ),
+    ),
+    Mutation(
         name="rewind at claim",
         promise="P10",
         mechanism="a record that is behind the hint which led to it is counted, audited and said: the store went back",
