@@ -62,7 +62,7 @@ def test_on_a_file_that_nobody_holds(here, shell):
     told = here("why", "o1", *where)
     assert told.code == 0, told.err
     assert told.out.startswith("o1: quick v1 is pending: no worker is alive\n- no worker is alive [no_worker]\n")
-    assert "    do: runner worker --queues default\n" in told.out
+    assert "    do: runner dev\n" in told.out
     assert codes(here("why", "o1", *where, "--json"))[:2] == ["no_worker", "no_scheduler"]
     unknown = here("why", "nobody", *where)
     assert unknown.code == 4
