@@ -65,6 +65,7 @@ class Worker:
         self._steps.threads.on_hung = self._hung
         self._leave: Leave = _say
         self._drain: Drain | None = None
+        self._beside: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         options = self.options
@@ -75,6 +76,7 @@ class Worker:
         except BaseException:
             # A thread that went on would keep saying that this worker lives, or end the process for its loop.
             self._watch.stop()
+            self._hush()
             await asyncio.to_thread(self._keeper.stop)
             await self._intake.stop()
             raise
@@ -87,10 +89,11 @@ class Worker:
             self._watch.start()
         # Known before it is ready: whoever starts by name asks the store who serves that name.
         await asyncio.to_thread(self._keeper.start)
-        self._pokes = asyncio.create_task(self._hear_pokes(await self._store.subscribe(f"worker/{self.options.id}")))
+        pokes = await self._store.subscribe(f"worker/{self.options.id}")
+        self._beside["pokes"] = asyncio.create_task(self._hear_pokes(pokes), name="pokes")
         await self._intake.start()
         await self._subscriptions.start()
-        self._listening = asyncio.create_task(self._hearing.run(), name="hearing")
+        self._beside["hearing"] = asyncio.create_task(self._hearing.run(), name="hearing")
 
     async def __aexit__(self, *exc: object) -> None:
         await self.drain()
@@ -222,10 +225,13 @@ class Worker:
 
     async def _farewell(self, budget_s: float) -> None:
         """Or its heartbeat runs out by itself."""
-        self._pokes.cancel()
-        self._listening.cancel()
+        self._hush()
         await asyncio.to_thread(self._keeper.stop, budget_s / 2)
         await self._store.farewell(self.options.id)
+
+    def _hush(self) -> None:
+        for listener in self._beside.values():
+            listener.cancel()
 
     async def _last_words(self) -> None:
         self._steps.close()

@@ -170,7 +170,7 @@ async def test_a_lost_poke_is_made_up_for_by_the_renewal(app: App, run: Run, mon
 
     async with run(app, lease_s=1.5) as fleet:
         worker = fleet.workers[0]
-        worker._pokes.cancel()
+        worker._beside["pokes"].cancel()
         handle = await fleet.client.start(flow)
         while not worker.busy:
             await asyncio.sleep(0.01)
