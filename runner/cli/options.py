@@ -110,6 +110,18 @@ def duration(value: Any) -> timedelta:
         raise click.BadParameter(f"{value!r} is too long") from None
 
 
+def seconds_or_zero(value: Any) -> float:
+    """As ``duration``, in seconds."""
+    return duration(value).total_seconds()
+
+
+def seconds(value: Any) -> float:
+    """As ``duration``, in seconds, and more than none."""
+    if not (found := seconds_or_zero(value)):
+        raise click.BadParameter("it must be more than 0 s")
+    return found
+
+
 def instant(value: Any) -> datetime:
     """The type of options such as ``2027-01-01T09:00:00Z``: a moment, the same on every machine."""
     try:

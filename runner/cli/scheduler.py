@@ -11,7 +11,7 @@ import click
 from runner.broker import Broker
 from runner.broker.factory import open_broker
 from runner.cli.backends import server_url
-from runner.cli.options import Command, max_crashes_option, option, process_options, target_options
+from runner.cli.options import Command, max_crashes_option, option, process_options, seconds, target_options
 from runner.cli.probes import Probes, health_options, probes, scheduler_check
 from runner.cli.stopping import Stopping
 from runner.cli.target import namespace_of
@@ -28,10 +28,10 @@ _GRACE_S = 5.0
 @target_options
 @option(
     "--lease",
-    type=click.FloatRange(min=0, min_open=True),
+    type=seconds,
     default=10.0,
     show_default=True,
-    help="The --lease of the workers, in seconds.",
+    help="The --lease of the workers.",
 )
 @max_crashes_option
 @health_options

@@ -27,6 +27,8 @@ from runner.cli.options import (
     names,
     option,
     process_options,
+    seconds,
+    seconds_or_zero,
 )
 from runner.cli.probes import Probes, health_options, probes, worker_check
 from runner.cli.stopping import Stopping, leave_threads_behind
@@ -40,8 +42,6 @@ from runner.workers import Worker, WorkerOptions
 from runner.workers.pool import Lifeline, Pool
 
 log = Logger("runner.process")
-
-_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(cls=Command)
@@ -71,25 +71,25 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @option(
     "--lease",
-    type=_POSITIVE,
+    type=seconds,
     default=10.0,
     show_default=True,
-    help="Seconds after which the executions of a dead worker go to another.",
+    help="After so long the executions of a dead worker go to another, such as 10s.",
 )
 @option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=seconds_or_zero,
     default=30.0,
     show_default=True,
-    help="Seconds for leaving in good order when asked to stop.",
+    help="Time for leaving in good order when asked to stop.",
 )
 @max_crashes_option
 @option(
     "--stall",
-    type=_POSITIVE,
+    type=seconds,
     default=10.0,
     show_default=True,
-    help="Seconds for which code may block the event loop; then the process prints all stacks and ends.",
+    help="How long code may block the event loop; then the process prints all stacks and ends.",
 )
 @option(
     "--build",

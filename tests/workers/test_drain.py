@@ -70,14 +70,16 @@ async def test_a_phase_that_hangs_and_ignores_it_keeps_no_other_from_its_turn(ha
 
         return one
 
-    with capture_logs() as logs:
-        async with asyncio.timeout(30):
-            await Drain(0.5).run({name: act(name) for name in NAMES}, nothing_left)
+    try:
+        with capture_logs() as logs:
+            async with asyncio.timeout(30):
+                await Drain(0.5).run({name: act(name) for name in NAMES}, nothing_left)
+    finally:
+        let_go.set()
     assert gone == NAMES
     over = [log["phase"] for log in logs if log["event"] == "worker.drain_phase_over_budget"]
     assert over == [hanging]
     assert [log["phase"] for log in logs if "phase" in log] == NAMES
-    let_go.set()
 
 
 async def test_a_phase_that_fails_is_said_and_passed() -> None:
