@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ class Load:
 
     ``busy``: executions it has in hand. ``ended``: turns that have ended, by queue, within the last ``over_ms`` (a minute, or less
     when it is younger). ``steps``: the longest of the attempts that have run for some seconds. ``max_crashes``: so many in a
-    row it lets an execution have; 0: not told.
+    row it lets an execution have.
     """
 
     busy: int = 0
@@ -39,7 +38,7 @@ class Load:
 
     @classmethod
     def of_row(cls, row: tuple[Any, ...]) -> Load:
-        busy, ended, over_ms, steps, *later = row
+        busy, ended, over_ms, steps, max_crashes, *_ = row
         return cls(
             busy=busy,
             ended=tuple((queue, count) for queue, count in ended),
@@ -48,19 +47,12 @@ class Load:
                 LongStep(execution_id=execution_id, step=step, attempt=attempt, for_ms=for_ms, timeout_ms=timeout_ms)
                 for execution_id, step, attempt, for_ms, timeout_ms in steps
             ),
-            max_crashes=later[0] if later else 0,
+            max_crashes=max_crashes,
         )
 
 
 #: Of a worker that has not said.
 NO_LOAD = Load()
-
-
-def of_heartbeat(later: Sequence[Any]) -> tuple[Load, str, int]:
-    """Load, host and process, as the end of a heartbeat tells them; those of older versions tell less."""
-    padded: list[Any] = [*later, *(None, "", 0)[len(later) :]]
-    load, host, pid, *_ = padded
-    return NO_LOAD if load is None else Load.of_row(load), host, pid
 
 
 #: Of a worker that has only begun, nothing is concluded from less than this, in ms.

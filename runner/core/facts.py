@@ -41,7 +41,7 @@ class Facts:
     surplus: tuple[str, ...] = ()
     fading: tuple[str, ...] = ()
     children: tuple[str, ...] = ()  # not known to have ended
-    entries: int | None = None  # that its journal must have; None: not known
+    entries: int = 0  # that its journal must have
     recorded: int = 0  # that it has
     arrived: int | None = None  # that its inbox must have at least; None: not known
     inbox: int = 0  # that it has

@@ -119,7 +119,7 @@ def _indexes(facts: Facts) -> Iterator[Finding]:
 
 def _lengths(facts: Facts) -> Iterator[Finding]:
     """What a record says of its journal and its inbox. Nobody but a backup has what was taken from them."""
-    missing = (facts.entries or 0) - facts.recorded
+    missing = facts.entries - facts.recorded
     if missing > 0:
         text = (
             f"{missing} of the {facts.entries} entries of its journal are gone: what they recorded would be done again"

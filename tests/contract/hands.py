@@ -30,10 +30,6 @@ class Hand(Protocol):
         ...
 
     def journal_cut(self, id: str, entry: str) -> None: ...
-    def uncounted(self, id: str) -> None:
-        """As a version left it that did not count what is in a journal."""
-        ...
-
     def inbox_gone(self, id: str) -> None: ...
     def schedule_due(self, id: str, at: int | None) -> None: ...
     def parcel(self, partition: int, kind: str, target: str) -> None:
@@ -83,9 +79,6 @@ class RedisHand:
 
     def journal_cut(self, id: str, entry: str) -> None:
         self.redis.hdel(f"{self.home(id)}j:{id}", entry)
-
-    def uncounted(self, id: str) -> None:
-        self.redis.hdel(f"{self.home(id)}x:{id}", "entries")
 
     def inbox_gone(self, id: str) -> None:
         self.redis.delete(f"{self.home(id)}i:{id}")
@@ -138,9 +131,6 @@ class SqliteHand:
 
     def journal_cut(self, id: str, entry: str) -> None:
         self._change("DELETE FROM entry WHERE x = (SELECT x FROM execution WHERE id = ?) AND id = ?", id, entry)
-
-    def uncounted(self, id: str) -> None:
-        self._change("UPDATE execution SET entries = NULL WHERE id = ?", id)
 
     def inbox_gone(self, id: str) -> None:
         self._change("DELETE FROM inbox WHERE x = (SELECT x FROM execution WHERE id = ?)", id)

@@ -164,20 +164,6 @@ async def test_a_journal_that_the_store_itself_made_shorter_is_whole(store: Stor
     assert (facts.entries, facts.recorded, facts.status) == (1, 1, Status.COMPLETED)
 
 
-async def test_a_journal_of_an_older_version_is_counted_from_its_next_entry_on(
-    store: Store, hand: Hand, check: Check
-) -> None:
-    turn = await begin(store)
-    await turn.commit(entries=[an_entry(1, "a")])
-    hand.uncounted("e-1")
-    assert (await check()).clean
-    await turn.commit(entries=[an_entry(2, "b")], opens=[a_wait()], end=Suspend())
-    (facts,) = (await store.facts(["e-1"])).facts
-    assert (facts.entries, facts.recorded) == (2, 2)
-    hand.journal_cut("e-1", "a")
-    await only(check, "journal_incomplete")
-
-
 async def test_an_inbox_that_has_lost_its_cancel_is_told_of(store: Store, hand: Hand, check: Check) -> None:
     turn = await begin(store)
     await turn.commit(opens=[a_wait()], end=Suspend())

@@ -482,3 +482,15 @@ async def test_a_user_without_the_right_is_told(own_redis: RedisServer, opened: 
     with pytest.raises(InfrastructureError, match=r"refuses us|can't run this command"):
         await other.start([a_start()])
     await other.close()
+
+
+async def test_what_may_not_be_looked_at_is_not_called_damaged(own_redis: RedisServer, opened: Opened) -> None:
+    store = await opened(own_redis.url)
+    await store.start([a_start()])
+    other = RedisStore(own_redis.url.replace("redis://", "redis://reader:pw@"), namespace=store.namespace)
+    with Redis.from_url(own_redis.url) as admin:
+        for forbidden in ("hmget", "sismember", "zscore"):
+            admin.execute_command(f"ACL SETUSER reader reset on >pw ~* &* +@all -{forbidden}")
+            with pytest.raises(InfrastructureError, match="refuses us"):
+                await other.facts(["e-1"])
+    await other.close()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 
 from runner.store import GRACE_MS, PASS_FIRST_MS, Store
-from runner.store.sqlite import SqliteStore
 from runner.store.standing import Standing
 from runner.transactions import Complete, Suspend
 from tests.contract.kit import (
@@ -149,20 +145,3 @@ async def test_nothing_is_written(store: Store) -> None:
     assert seen[1] is not None
     assert again[1] is not None
     assert seen[1].execution == again[1].execution
-
-
-async def test_a_file_from_before_there_were_lines_gets_them(tmp_path: Path, namespace: str) -> None:
-    path = tmp_path / "state.db"
-    store = SqliteStore(str(path), namespace=namespace)
-    await store.open()
-    await store.start([a_start("e-1"), a_start("e-2")])
-    await store.pass_over("e-2", "unknown")
-    await store.close()
-    with closing(sqlite3.connect(path)) as db:
-        db.executescript("DROP INDEX line; ALTER TABLE execution DROP COLUMN since;")
-        db.execute("ALTER TABLE execution DROP COLUMN entries")
-    await store.open()
-    standing = await place(store)
-    assert (standing.since is not None, standing.waiting, standing.ready) == (True, 1, 2)
-    assert {one.entries for one in (await store.facts(["e-1", "e-2"])).facts} == {None}
-    await store.close()

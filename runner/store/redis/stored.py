@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runner.codec import unpack_as
 from runner.errors import PayloadError
-from runner.load import of_heartbeat
+from runner.load import Load
 from runner.records import (
     AuditEntry,
     Cause,
@@ -130,8 +130,7 @@ def parcel(reply: Reply, partition: int) -> Parcel:
 
 def worker(reply: bytes) -> WorkerInfo:
     seen_at, _, blob = reply.partition(b" ")
-    id, build, queues, workflows, slots, lease_ms, *later = unpack_as(blob, "worker", 6)
-    load, host, pid = of_heartbeat(later)
+    id, build, queues, workflows, slots, lease_ms, load, host, pid, *_ = unpack_as(blob, "worker", 9)
     return WorkerInfo(
         id=id,
         build=build,
@@ -140,7 +139,7 @@ def worker(reply: bytes) -> WorkerInfo:
         slots=slots,
         lease_ms=lease_ms,
         seen_at=int(seen_at),
-        load=load,
+        load=Load.of_row(load),
         host=host,
         pid=pid,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 
 from runner.codec import unpack_as
-from runner.load import of_heartbeat
+from runner.load import Load
 from runner.records import Leadership, WorkerInfo
 from runner.store import HEARD_MS
 from runner.store.sqlite.session import Session
@@ -50,8 +50,7 @@ def workers(s: Session, within_ms: int) -> list[WorkerInfo]:
 
 
 def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
-    build, queues, workflows, slots, lease_ms, *later = unpack_as(packed, "worker", 5)
-    load, host, pid = of_heartbeat(later)
+    build, queues, workflows, slots, lease_ms, load, host, pid, *_ = unpack_as(packed, "worker", 8)
     return WorkerInfo(
         id=id,
         build=build,
@@ -60,7 +59,7 @@ def _worker(id: str, seen_at: int, packed: bytes) -> WorkerInfo:
         slots=slots,
         lease_ms=lease_ms,
         seen_at=seen_at,
-        load=load,
+        load=Load.of_row(load),
         host=host,
         pid=pid,
     )

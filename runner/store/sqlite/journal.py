@@ -13,12 +13,12 @@ from runner.store.sqlite.session import Session
 
 def record(s: Session, row: Row, entries: Sequence[Entry]) -> Row:
     """Append. The same line again is no write; another one under its id raises StoreConflict."""
-    return _counted(s, row, sum(_add(s, row, entry) for entry in entries))
+    return _counted(row, sum(_add(s, row, entry) for entry in entries))
 
 
 def drop(s: Session, row: Row, ids: Iterable[str]) -> Row:
     gone = s.db.executemany("DELETE FROM entry WHERE x = ? AND id = ?", [(row.x, id) for id in ids]).rowcount
-    return _counted(s, row, -max(gone, 0))
+    return _counted(row, -max(gone, 0))
 
 
 def put(s: Session, row: Row, entry: Entry) -> Row:
@@ -28,7 +28,7 @@ def put(s: Session, row: Row, entry: Entry) -> Row:
     number = s.db.execute(sql, (row.x,)).fetchone() if found is None else found
     placed = replace(entry, number=number[0])
     s.db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)", (row.x, placed.id, placed.number, placed.pack()))
-    return _counted(s, row, int(found is None))
+    return _counted(row, int(found is None))
 
 
 def length(s: Session, row: Row) -> int:
@@ -49,8 +49,5 @@ def _add(s: Session, row: Row, entry: Entry) -> int:
     return 0
 
 
-def _counted(s: Session, row: Row, change: int) -> Row:
-    """A row that an older version wrote does not know how many there are, and learns it."""
-    if change == 0:
-        return row
-    return row._replace(entries=length(s, row) if row.entries is None else row.entries + change)
+def _counted(row: Row, change: int) -> Row:
+    return row._replace(entries=row.entries + change) if change else row

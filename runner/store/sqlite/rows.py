@@ -75,7 +75,7 @@ class Row(NamedTuple):
     openings: int = 0
     stuck: int = 0  # 1: it has ended and needs an operator
     lines: int = 0  # of its audit trail, also those that are kept no longer
-    entries: int | None = 0  # that its journal must have; None: an older version wrote it
+    entries: int = 0  # that its journal must have
 
     @property
     def owned(self) -> bool:

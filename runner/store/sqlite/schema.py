@@ -15,10 +15,7 @@ _WRITING = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLI
 # a row anew, with all its overflow pages, whenever one of its columns changes.
 #
 # Every time index is partial: it holds what is waiting, and does not grow with what is over.
-LINE = "CREATE INDEX line ON execution (ns, queue, since) WHERE ready_at IS NOT NULL;"
-_PHASES = "ALTER TABLE execution ADD COLUMN parent_close TEXT NOT NULL DEFAULT ''; ALTER TABLE child RENAME COLUMN ended TO phase;"
-_JOINED = "UPDATE execution SET since = ready_at WHERE ready_at IS NOT NULL AND passed = '';"
-TABLES = f"""
+TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE namespace (ns INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL);
@@ -76,12 +73,12 @@ CREATE TABLE execution (
     openings INTEGER NOT NULL,
     stuck INTEGER NOT NULL,
     lines INTEGER NOT NULL,
-    entries INTEGER,
+    entries INTEGER NOT NULL,
     UNIQUE (ns, id)
 );
 CREATE INDEX ready ON execution (ns, p, ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX ready_queue ON execution (ns, p, queue) WHERE ready_at IS NOT NULL;
-{LINE}
+CREATE INDEX line ON execution (ns, queue, since) WHERE ready_at IS NOT NULL;
 CREATE INDEX passed_over ON execution (ns, workflow, version, ready_at) WHERE passes > 0;
 CREATE INDEX timers ON execution (ns, p, timer_at) WHERE timer_at IS NOT NULL;
 CREATE INDEX leases ON execution (ns, p, lease_until) WHERE lease_until IS NOT NULL;
@@ -192,11 +189,8 @@ CREATE TABLE schedule (
     UNIQUE (ns, id)
 );
 CREATE INDEX schedules_due ON schedule (ns, due_at, id) WHERE due_at IS NOT NULL;
-"""
 
-# What has come since the first files were written, and holds nothing that those would miss: made where it is not there.
-LATER = """
-CREATE TABLE IF NOT EXISTS loss (
+CREATE TABLE loss (
     ns INTEGER NOT NULL,
     kind TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -204,8 +198,8 @@ CREATE TABLE IF NOT EXISTS loss (
     PRIMARY KEY (ns, kind, id)
 ) WITHOUT ROWID;
 
-CREATE TABLE IF NOT EXISTS gone (ns INTEGER NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (ns, id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS gone_age ON gone (ns, at);
+CREATE TABLE gone (ns INTEGER NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (ns, id)) WITHOUT ROWID;
+CREATE INDEX gone_age ON gone (ns, at);
 """
 
 
@@ -224,10 +218,7 @@ def connect(path: str | None) -> sqlite3.Connection:
 
 
 def prepare(db: sqlite3.Connection, where: str) -> None:
-    """Create the tables in an empty file, or check what is there. Raises ConfigError naming ``where``.
-
-    A file of an older version is brought up, also for who only looks: it could not be read.
-    """
+    """Create the tables in an empty file, or check what is there. Raises ConfigError naming ``where``."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         _create(db)
@@ -240,22 +231,6 @@ def prepare(db: sqlite3.Connection, where: str) -> None:
             f"{where} has schema {found}, this version of Runner reads schema {SCHEMA}: "
             f"use the version that wrote it, or another file"
         )
-    _bring_up(db)
-    db.executescript(f"BEGIN; {LATER} COMMIT;")
-
-
-def _bring_up(db: sqlite3.Connection) -> None:
-    """What a file lacks that was written before there was something.
-
-    What is ready joins its line in the order it is looked at.
-    """
-    columns = {name for _, name, *_ in db.execute("PRAGMA table_info(execution)")}
-    if "since" not in columns:
-        db.executescript(f"BEGIN; ALTER TABLE execution ADD COLUMN since INTEGER; {LINE} {_JOINED} COMMIT;")
-    if "parent_close" not in columns:
-        db.executescript(f"BEGIN; {_PHASES} COMMIT;")
-    if "entries" not in columns:
-        db.execute("ALTER TABLE execution ADD COLUMN entries INTEGER")
 
 
 def look_up(db: sqlite3.Connection, namespace: str) -> tuple[int, int]:

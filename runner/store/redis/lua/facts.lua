@@ -4,7 +4,7 @@
 -- ARGV     id, …
 -- Returns  {now, {{id, status, run, 1 when owned, 1 when it was ever claimed, deadline, timeout_ms, lease until, ready at,
 --          1 when its queue is listed, timer, expiry, 1 when something came since its turn ended, entries that its journal
---          must have or false, entries that it has, place of its cancel or false, length of the inbox}, {missing in},
+--          must have, entries that it has, place of its cancel or false, length of the inbox}, {missing in},
 --          {surplus in}, {fading key}, {wait, value, …}, {child that is not known to have ended}} …,
 --          or {id, what is wrong, key} for one that cannot be read: its own key, or an index}
 -- Needs    kin, places
@@ -38,7 +38,7 @@ local function facts_of(r)
     r.id, r.status, r.run, r.nonce ~= '' and 1 or 0, r.started_at and 1 or 0, r.deadline or false,
     call('HGET', key('x', r.id), 'timeout_ms'), call('ZSCORE', LEASES, r.id), call('ZSCORE', READY .. r.queue, r.id),
     call('SISMEMBER', PREFIX .. 'queues', r.queue), call('ZSCORE', TIMERS, r.id), call('ZSCORE', EXPIRY, r.id),
-    has_news(r) and 1 or 0, r.entries or false, call('HLEN', key('j', r.id)), r.cancel_index or false,
+    has_news(r) and 1 or 0, r.entries, call('HLEN', key('j', r.id)), r.cancel_index or false,
     call('LLEN', key('i', r.id)),
   }
   return { standing_at, missing, surplus, fading(r), call('HGETALL', key('w', r.id)), unended(r) }
@@ -93,7 +93,8 @@ local function look(id)
   if well then
     return one
   end
-  local why, place = unpack(diagnosis(r, type(one) == 'table' and one.err or tostring(one)))
+  local said = type(one) == 'table' and one.err or tostring(one)
+  local why, place = unpack(is_damage(said) and diagnosis(r, said))
   return { id, why, place }
 end
 

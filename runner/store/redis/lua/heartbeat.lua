@@ -12,7 +12,8 @@ end
 publish('workers', ARGV[1])
 local all = call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
-  if tonumber(string.match(all[i + 1], '^%d+')) < now - LIMITS.heard then
+  -- What tells no time is no heartbeat of ours.
+  if (tonumber(string.match(all[i + 1], '^%d+')) or 0) < now - LIMITS.heard then
     call('HDEL', WORKERS, all[i])
   end
 end

@@ -47,7 +47,7 @@ local NUMBERS = {
 -- What every record has from its start on.
 local NEEDED = {
   'nonce', 'worker', 'queue', 'workflow', 'version', 'created_at', 'retention', 'seq', 'count', 'crashes', 'attempt', 'passes',
-  'passed', 'last_nonce', 'request', 'digest', 'run', 'openings', 'outstanding', 'audit',
+  'passed', 'last_nonce', 'request', 'digest', 'run', 'openings', 'outstanding', 'audit', 'entries',
 }
 
 local function fault_of(r)
@@ -62,10 +62,20 @@ local function fault_of(r)
   return nil
 end
 
+-- True where what went wrong with a look tells of damage: a key that is something else than it must be, or content that
+-- Lua stumbles over. What else the server refuses, as by an access rule, is no fault of any record and is raised: a store
+-- that may not be read must not look like one that is damaged.
+local function is_damage(said)
+  if string.match(said, '^%u+ ') and string.sub(said, 1, 9) ~= 'WRONGTYPE' then
+    error({ err = said })
+  end
+  return true
+end
+
 -- What decisions need of a record, without its payloads; nil when there is none, and what is wrong when it cannot be read.
 local function look_at(id)
   local values = redis.pcall('HMGET', key('x', id), unpack(NAMES))
-  if values.err then
+  if values.err and is_damage(values.err) then
     return nil, 'its key is no hash'
   end
   if not values[1] then
@@ -215,13 +225,12 @@ local function forget_passes(r)
   end
 end
 
--- The record knows how long its journal is: what is missing then was taken from it by hand. `change` has been made. A record
--- of an older version does not know, and learns it.
+-- The record knows how long its journal is: what is missing then was taken from it by hand. `change` has been made.
 local function count_entries(r, change)
   if change == 0 then
     return
   end
-  r.entries = r.entries and r.entries + change or call('HLEN', key('j', r.id))
+  r.entries = r.entries + change
   call('HSET', key('x', r.id), 'entries', r.entries)
 end
 

@@ -6,7 +6,7 @@
 
 local recent = {}
 for _, heartbeat in ipairs(call('HVALS', PREFIX .. 'workers')) do
-  if tonumber(string.match(heartbeat, '^%d+')) >= now - ARGV[1] then
+  if (tonumber(string.match(heartbeat, '^%d+')) or 0) >= now - ARGV[1] then
     recent[#recent + 1] = heartbeat
   end
 end

@@ -17,11 +17,11 @@ local function standing(r)
   end
   places['passed:' .. r.workflow .. ':' .. r.version] = r.passed ~= ''
   -- Where the ready set is none, nobody knows what must stand in the line: then it is right as it is.
-  local known, ready = pcall(is_ready, r)
-  if known then
-    places['line:' .. r.queue] = ready and r.passed == ''
-  else
+  local ready = redis.pcall('ZSCORE', READY .. r.queue, r.id)
+  if type(ready) == 'table' and is_damage(ready.err) then
     places['line:' .. r.queue] = call('ZSCORE', LINE .. r.queue, r.id) ~= false
+  else
+    places['line:' .. r.queue] = ready ~= false and r.passed == ''
   end
   return places
 end
@@ -33,7 +33,7 @@ end
 -- Whether it is as it must be in a place; a listing is in the order of `created_at`.
 local function stands_right(r, place, must)
   local score = redis.pcall('ZSCORE', PREFIX .. place, r.id)
-  if type(score) == 'table' then
+  if type(score) == 'table' and is_damage(score.err) then
     return true -- It is no index at all, which is for its own look to tell.
   end
   if not must or not score or not is_listing(place) then
