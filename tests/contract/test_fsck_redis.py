@@ -11,8 +11,9 @@ from redis import Redis
 from runner.app import App
 from runner.broker.memory import MemoryBroker
 from runner.courier import Courier
+from runner.errors import PayloadError
 from runner.hooks import Hooks
-from runner.records import Filter
+from runner.records import Filter, Status, WorkerInfo
 from runner.recovery import recover
 from runner.store.redis import RedisStore
 from runner.store.redis.survey import PAGE
@@ -295,3 +296,29 @@ async def test_the_living_come_page_by_page(store: RedisStore) -> None:
                 break
     assert seen == {f"e-{number}" for number in range(0, 20, 2)}
     assert pages >= store.partitions
+
+
+@pytest.mark.parametrize("kind", ["j", "w", "i"])
+async def test_what_lost_its_journal_waits_or_inbox_is_nobodys_and_is_passed_over(
+    store: RedisStore, hand: RedisHand, kind: str
+) -> None:
+    await start(store, a_start())
+    key = f"{hand.home('e-1')}{kind}:e-1"
+    hand.redis.set(key, "mine")
+    with pytest.raises(PayloadError, match=r"e-1.*WRONGTYPE"):
+        await store.claim("e-1", "nonce", "w-1", 60_000)
+    (record,) = (await store.executions(Filter())).executions
+    assert (record.status, record.worker) == (Status.PENDING, "")
+    await store.pass_over("e-1", "it cannot be read")
+    hand.redis.delete(key)
+    await claim(store)
+
+
+async def test_what_is_no_heartbeat_keeps_no_worker_from_beginning(store: RedisStore, hand: RedisHand) -> None:
+    hand.redis.hset(f"{hand.wide}workers", "odd", "mine")
+    assert await store.workers(60_000) == []
+    renewer = store.renewer()
+    await asyncio.to_thread(renewer.heartbeat, WorkerInfo(id="w-1", build="", queues=(), workflows=(), slots=1))
+    await asyncio.to_thread(renewer.close)
+    assert [one.id for one in await store.workers(60_000)] == ["w-1"]
+    assert hand.redis.hkeys(f"{hand.wide}workers") == ["w-1"]

@@ -28,6 +28,7 @@ from runner.store.keys import Keys
 from runner.store.redis import decode, encode, listing, stored, timetable
 from runner.store.redis.connection import Endpoint, Health, Reply, Word
 from runner.store.redis.crashes import RedisCrashes
+from runner.store.redis.failures import WrongType
 from runner.store.redis.inspection import RedisInspection
 from runner.store.redis.pipeline import Pipeline
 from runner.store.redis.pubsub import PubSub
@@ -36,6 +37,7 @@ from runner.store.redis.scripts import scripts
 from runner.store.redis.standing import RedisStandings
 from runner.store.redis.vitals import RedisVitals
 from runner.store.rewound import say_rewound
+from runner.store.unreadable import unreadable
 from runner.store.vitals import NO_DEMANDS, Demands
 from runner.tls import in_the_clear
 from runner.transactions import (
@@ -113,7 +115,10 @@ class RedisStore(RedisCrashes, RedisInspection, RedisStandings, RedisVitals):
         return await all_answers(self._start(start) for start in starts)
 
     async def claim(self, id: str, nonce: str, worker: str, lease_ms: int, hinted: int = 0) -> History | Refusal:
-        reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms, hinted)
+        try:
+            reply = await self._pipeline.run(scripts().claim, self._keys.home(id), id, nonce, worker, lease_ms, hinted)
+        except WrongType as error:
+            raise unreadable(id, error.said) from error
         say_rewound(decode.rows(reply[-1]))
         return decode.claimed(reply, id)
 

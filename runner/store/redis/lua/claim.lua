@@ -38,6 +38,8 @@ if r.last_nonce == nonce or not is_ready(r) then
   return { 'idle', rows }
 end
 
+-- Before the first write: whoever cannot be given it must not own it.
+local read = belongings(id)
 local status = after(r.status, 'claim')
 set_status(r, status, { worker = worker })
 forget_reason(r)
@@ -47,4 +49,4 @@ call('ZREM', READY .. r.queue, id)
 call('ZREM', LINE .. r.queue, id)
 call('ZREM', TIMERS, id)
 call('ZADD', LEASES, now + lease_ms, id)
-return { 'ok', history(id), rows }
+return { 'ok', history(id, read), rows }

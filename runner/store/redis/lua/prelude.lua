@@ -234,16 +234,14 @@ local function count_entries(r, change)
   call('HSET', key('x', r.id), 'entries', r.entries)
 end
 
--- All that replay needs, as it is now.
-local function history(id)
-  return {
-    now,
-    call('ZSCORE', LEASES, id),
-    call('HGETALL', key('x', id)),
-    call('HGETALL', key('j', id)),
-    call('HGETALL', key('w', id)),
-    call('LRANGE', key('i', id), 0, -1),
-  }
+-- What belongs to a record: its journal, its open waits and its inbox.
+local function belongings(id)
+  return { call('HGETALL', key('j', id)), call('HGETALL', key('w', id)), call('LRANGE', key('i', id), 0, -1) }
+end
+
+-- All that replay needs, with the record as it is now.
+local function history(id, read)
+  return { now, call('ZSCORE', LEASES, id), call('HGETALL', key('x', id)), unpack(read or belongings(id)) }
 end
 
 -- The earliest score of a time index, or false.
