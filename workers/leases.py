@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from runner.clock import boot_ms
@@ -22,11 +22,15 @@ TRUST = 0.8
 
 
 class HeldLease:
-    """One lease of this worker, with the moment until which it may be trusted without asking."""
+    """One lease of this worker, with the moment until which it may be trusted without asking.
 
-    def __init__(self, id: str, nonce: str, lease_ms: int, asked_at: int) -> None:
+    ``claimed``: the store has answered the claim. Until then nobody knows whether it is held.
+    """
+
+    def __init__(self, id: str, nonce: str, lease_ms: int, asked_at: int, *, claimed: bool = True) -> None:
         self.id = id
         self.nonce = nonce
+        self.claimed = claimed
         self.lost = False
         self._lease_ms = lease_ms
         self._trusted_until = 0
@@ -115,12 +119,13 @@ class LeaseKeeper:
     def _round(self) -> None:
         with self._lock:
             leases = list(self._held.values())
+        claimed = [one.claimed for one in leases]
         try:
             # Before the leases: of a worker that died, no lease must run out while this still says that it lives.
             self._beat()
             asked_at = boot_ms()
             answers = self._renewer.renew([Lease(id=one.id, nonce=one.nonce) for one in leases], self._lease_ms)
-            self._tell(leases, answers, asked_at)
+            self._tell(zip(leases, claimed, answers, strict=True), asked_at)
         except StoreUnavailable as error:
             log.warning("lease.renewal_failed", held=len(leases), error=str(error))
         except Exception:  # a thread that ended in silence would cost every lease from here on
@@ -131,8 +136,10 @@ class LeaseKeeper:
         load = replace(self._worker.load, busy=self.count, ended=ended, over_ms=over_ms, steps=self._long_steps())
         self._renewer.heartbeat(replace(self._worker, load=load))
 
-    def _tell(self, leases: Sequence[HeldLease], answers: Sequence[Renewed], asked_at: int) -> None:
-        for lease, answer in zip(leases, answers, strict=True):
+    def _tell(self, renewals: Iterable[tuple[HeldLease, bool, Renewed]], asked_at: int) -> None:
+        for lease, claimed, answer in renewals:
             if answer.held:
                 lease.extended(asked_at)
-            self._told(lease, answer)
+            # What was not held before its claim came to the store may be by now: its turn must not take it for lost.
+            if answer.held or claimed:
+                self._told(lease, answer)

@@ -108,7 +108,8 @@ class Turns:
         if self._app.find(hint.workflow, hint.version) is None:
             await self._returns.give_to_others(delivery)
             return
-        lease = HeldLease(hint.execution_id, secrets.token_hex(16), self._options.lease_ms, boot_ms())
+        nonce = secrets.token_hex(16)
+        lease = HeldLease(hint.execution_id, nonce, self._options.lease_ms, boot_ms(), claimed=False)
         # Kept from here on: what hangs while it reads the answer must lose the lease behind its worker, which is a
         # crash, and not before it, which is none and would go on for ever.
         self.leases.hold(lease)
@@ -139,6 +140,7 @@ class Turns:
         options = self._options
         claimed = await self._store.claim(lease.id, lease.nonce, options.id, options.lease_ms, hinted)
         lease.extended(asked_at)
+        lease.claimed = True
         return claimed
 
     async def _claimed(self, history: History, lease: HeldLease) -> None:

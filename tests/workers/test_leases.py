@@ -73,6 +73,26 @@ def test_the_keeper_renews_all_and_tells_what_came_of_it() -> None:
     keeper.stop()
 
 
+def test_a_renewal_that_overtook_the_claim_takes_nothing_from_its_turn() -> None:
+    """The store did not know the lease when it was asked to renew it; by the time that its answer is read, it may."""
+    lease = HeldLease("x", "n", 90, boot_ms(), claimed=False)
+    told: list[Renewed] = []
+
+    class Overtaking(Answers):
+        def renew(self, leases: Sequence[Lease], lease_ms: int) -> list[Renewed]:
+            lease.claimed = True
+            return super().renew(leases, lease_ms)
+
+    renewer = Overtaking()
+    renewer.held = False
+    keeper = LeaseKeeper(renewer, WORKER, 90, told=lambda _, answer: told.append(answer), loop_alive=lambda: True)
+    keeper.hold(lease)
+    keeper._round()
+    assert told == []
+    keeper._round()
+    assert [answer.held for answer in told] == [False], "asked after its claim, the store knows"
+
+
 def test_a_worker_whose_loop_is_dead_renews_nothing() -> None:
     renewer = Answers()
     keeper = LeaseKeeper(renewer, WORKER, 30, told=lambda one, answer: None, loop_alive=lambda: False)
