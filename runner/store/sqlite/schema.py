@@ -212,7 +212,6 @@ def connect(path: str | None) -> sqlite3.Connection:
     # The store has more statements than the 128 that are kept compiled by default.
     db = sqlite3.connect(where, isolation_level=None, check_same_thread=False, cached_statements=512)
     if path is not None:
-        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
     return db
 
@@ -231,6 +230,7 @@ def prepare(db: sqlite3.Connection, where: str) -> None:
             f"{where} has schema {found}, this version of Runner reads schema {SCHEMA}: "
             f"use the version that wrote it, or another file"
         )
+    db.execute("PRAGMA journal_mode = WAL")  # written into the file, so only once it is known to be ours
 
 
 def look_up(db: sqlite3.Connection, namespace: str) -> tuple[int, int]:

@@ -44,6 +44,15 @@ ALIVE = (
         ),
     ),
     Mutation(
+        name="overtaken renewal",
+        promise="P9",
+        mechanism="a renewal that was asked before its claim was answered says nothing of a lease that it does not find",
+        file="workers/leases.py",
+        before="if answer.held or claimed:",
+        after="if True:",
+        tests=("tests/workers/test_leases.py::test_a_renewal_that_overtook_the_claim_takes_nothing_from_its_turn",),
+    ),
+    Mutation(
         name="rewind at claim",
         promise="P10",
         mechanism="a record that is behind the hint which led to it is counted, audited and said: the store went back",
