@@ -113,12 +113,14 @@ class Turns:
         # Kept from here on: what hangs while it reads the answer must lose the lease behind its worker, which is a
         # crash, and not before it, which is none and would go on for ever.
         self.leases.hold(lease)
+        claim = self._suspects.claiming()
         try:
-            await self._take(delivery, lease)
+            await self._take(delivery, lease, claim)
         finally:
+            self._suspects.decided(claim)
             self.leases.drop(lease)
 
-    async def _take(self, delivery: Delivery, lease: HeldLease) -> None:
+    async def _take(self, delivery: Delivery, lease: HeldLease, claim: asyncio.Event) -> None:
         hint = delivery.hint
         try:
             claimed = await until_answered(partial(self._claim, lease, hint.seq))
@@ -132,7 +134,7 @@ class Turns:
             case Refusal():
                 log.debug("claim.refused", execution_id=hint.execution_id, because=str(claimed))
             case History():
-                await self._claimed(claimed, lease)
+                await self._claimed(claimed, lease, claim)
 
     async def _claim(self, lease: HeldLease, hinted: int) -> History | Refusal:
         """Ask once. A repeated claim begins the lease anew, so its time counts from the question answered."""
@@ -143,7 +145,7 @@ class Turns:
         lease.claimed = True
         return claimed
 
-    async def _claimed(self, history: History, lease: HeldLease) -> None:
+    async def _claimed(self, history: History, lease: HeldLease, claim: asyncio.Event) -> None:
         execution = history.execution
         self._hooks.fire(history.rows)
         workflow = self._app.find(execution.workflow, execution.version)
@@ -154,7 +156,9 @@ class Turns:
         if not self._suspects.admit(execution):
             await self._returns.hand_back(lease, ALONE)
             return
+        self._suspects.decided(claim)
         try:
+            await self._suspects.alone(execution)
             await self._held(self._turn(history, workflow, lease), lease)
         finally:
             self._suspects.leave(execution)

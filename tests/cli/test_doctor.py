@@ -126,7 +126,7 @@ def test_a_server_that_takes_no_writes_is_named_and_can_be_looked_at(
 
 def test_looking_at_a_name_that_nobody_uses_says_so_and_makes_nothing(on: Here, redis_url: str, namespace: str) -> None:
     said = on("executions", "list", "--json")
-    assert said.json() == {"executions": [], "cursor": None}
+    assert said.json() == {"executions": [], "cursor": None, "unreadable": {}}
     assert "Nothing has been kept in namespace" in said.err
     assert checks(on("doctor", "--json"))["namespace.partitions"] == "warn"
     with Redis.from_url(redis_url) as admin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from runner import (
 )
 from runner.step import current_step
 from tests.integration.conftest import Fleet, Run
+from tests.scenarios.kit import answered
 
 go = Signal[str]("go")
 number = Signal[int]("number")
@@ -157,7 +159,8 @@ async def test_a_thousand_short_sleeps_all_end_by_themselves(app: App, run: Run)
 
     async with run(app, concurrency=100) as fleet:
         handles = await fleet.client.start_many(flow, [n % 6 / 1000 for n in range(1000)])
-        assert set(await asyncio.gather(*(handle.result(timeout=60) for handle in handles))) == {"woke"}
+        ends = [answered(partial(handle.result, timeout=60)) for handle in handles]
+        assert set(await asyncio.gather(*ends)) == {"woke"}
 
 
 async def test_a_sleep_ends_at_its_deadline_not_later_by_the_downtime(app: App, run: Run) -> None:

@@ -16,7 +16,7 @@ from runner.records import Cause, Execution, History
 from runner.scheduler import Scheduler
 from runner.store.crashes import BrokenOff, CrashLimit
 from runner.store.sqlite import SqliteStore
-from runner.transactions import Start
+from runner.transactions import Start, Wake
 from runner.workers import Worker, WorkerOptions
 from runner.workers.leases import HeldLease
 from runner.workers.returns import Returns
@@ -92,6 +92,47 @@ async def test_a_second_suspect_is_passed_over_with_the_reason_and_runs_afterwar
             let_go.set()
             assert [await handle.result() for handle in handles] == ["one", "two"]
             assert {(await handle.execution()).crashes for handle in handles} == {0}
+    await broker.close()
+    await store.close()
+
+
+class Slow(SqliteStore):
+    """Who is given back is so a while later."""
+
+    def __init__(self, namespace: str, told: list[str]) -> None:
+        super().__init__(None, namespace=namespace)
+        self._told = told
+
+    async def release(self, id: str, nonce: str) -> Wake | None:
+        await asyncio.sleep(0.1)
+        self._told.append("given back")
+        return await super().release(id, nonce)
+
+
+async def test_what_was_claimed_together_with_a_suspect_is_given_back_before_that_begins(namespace: str) -> None:
+    """Or it would lose a third worker in which it never ran."""
+    app, told = App(namespace), list[str]()
+
+    async def work() -> None:
+        told.append("began")
+
+    @app.workflow("flow")
+    async def flow(ctx: Context) -> None:
+        await ctx.step("work", work)
+
+    store, broker = Slow(namespace, told), MemoryBroker(namespace)
+    await store.open()
+    await broker.open(["default"])
+    async with Client(app, store, broker) as client:
+        handles = [await client.start(flow, id=name) for name in ("one", "two", "three")]
+        for handle in handles:
+            for crash in range(SUSPECT):
+                await store.claim(handle.id, f"{crash}", "dead", 1000)
+                await store.break_off(handle.id, f"{crash}", CrashLimit())
+        async with Scheduler(store, broker), Worker(app, store, broker, WorkerOptions(watch_loop=False)):
+            for handle in handles:
+                await handle.result(timeout=60)
+    assert told[:3] == ["given back", "given back", "began"]
     await broker.close()
     await store.close()
 

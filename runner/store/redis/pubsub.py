@@ -59,7 +59,8 @@ class PubSub:
         self._patience_s = patience_s
         self._topics: defaultdict[bytes, set[Topic]] = defaultdict(set)
         self._in_force: set[bytes] = set()
-        self._changed = asyncio.Condition()
+        # Each waits for its own topic: a thousand may begin to listen at once, and must not all wake for each other.
+        self._changes: defaultdict[bytes, set[asyncio.Future[None]]] = defaultdict(set)
         self._to_send: asyncio.Queue[tuple[str | bytes, ...]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
         self._refusal: StoreUnavailable | None = None
@@ -97,13 +98,29 @@ class PubSub:
 
     async def _wait_until_in_force(self, channel: bytes) -> None:
         try:
-            async with asyncio.timeout(self._patience_s), self._changed:
-                await self._changed.wait_for(lambda: channel in self._in_force or self._refusal)
+            async with asyncio.timeout(self._patience_s):
+                while not (channel in self._in_force or self._refusal):
+                    await self._change_of(channel)
         except TimeoutError:
             said = f": {self._trouble}" if self._trouble else ""
             raise StoreUnavailable(f"{self._endpoint.name} did not answer for {self._patience_s:g} s{said}") from None
         if self._refusal:
             raise self._refusal
+
+    async def _change_of(self, channel: bytes) -> None:
+        change = asyncio.get_running_loop().create_future()
+        self._changes[channel].add(change)
+        try:
+            await change
+        finally:
+            self._changes[channel].discard(change)
+            if not self._changes[channel]:
+                del self._changes[channel]
+
+    def _changed(self, channel: bytes) -> None:
+        for change in self._changes.get(channel, ()):
+            if not change.done():
+                change.set_result(None)
 
     async def _keep(self) -> None:
         """Connect, subscribe to all that is wanted, listen until it breaks; again."""
@@ -114,7 +131,7 @@ class PubSub:
                 await self._session(connection)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may do better
                 if is_refusal(error):
-                    await self._refuse(error)
+                    self._refuse(error)
                     if not self._topics:
                         return
                     self._in_force.clear()  # a password may be changed back: who listens already must hear again
@@ -163,18 +180,17 @@ class PubSub:
                 for listener in self._topics.get(channel, ()):
                     listener.hear(word.decode(errors="replace"))
             case [b"subscribe", bytes(channel), _]:
-                async with self._changed:
-                    if channel in self._topics:
-                        self._in_force.add(channel)
-                    self._changed.notify_all()
+                if channel in self._topics:
+                    self._in_force.add(channel)
+                    self._changed(channel)
             case _:
                 pass  # an answer to a ping, or to a subscription that ended
 
-    async def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception) -> None:
         said = translate(error, self._endpoint.name, self._endpoint.tls)
-        async with self._changed:
-            self._refusal = said if isinstance(said, StoreUnavailable) else StoreUnavailable(str(said))
-            self._changed.notify_all()
+        self._refusal = said if isinstance(said, StoreUnavailable) else StoreUnavailable(str(said))
+        for channel in self._changes:
+            self._changed(channel)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

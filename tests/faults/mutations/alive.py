@@ -11,6 +11,8 @@ LOOP = "tests/workers/test_loopwatch.py"
 DRAIN = "tests/workers/test_drain.py"
 LOSSES = "tests/contract/test_store_losses.py"
 
+SUSPECTS = "tests/workers/test_suspects.py"
+
 ALIVE = (
     Mutation(
         name="suspects",
@@ -19,9 +21,16 @@ ALIVE = (
         file="workers/suspects.py",
         before="        if any(id != execution.id for id in self._here):\n            return False\n",
         after="",
-        tests=(
-            "tests/workers/test_suspects.py::test_a_second_suspect_is_passed_over_with_the_reason_and_runs_afterwards",
-        ),
+        tests=(f"{SUSPECTS}::test_a_second_suspect_is_passed_over_with_the_reason_and_runs_afterwards",),
+    ),
+    Mutation(
+        name="alone from the beginning",
+        promise="P9",
+        mechanism="what was claimed together with a suspect is given back before that one begins",
+        file="workers/turns.py",
+        before="            await self._suspects.alone(execution)\n",
+        after="",
+        tests=(f"{SUSPECTS}::test_what_was_claimed_together_with_a_suspect_is_given_back_before_that_begins",),
     ),
     Mutation(
         name="repeated break-off",
