@@ -19,7 +19,7 @@ from runner.records import Execution
 #: So many workers lost in a row make a suspect: one can be chance.
 SUSPECT = 2
 #: So long a suspect waits at most for what was claimed together with it.
-SETTLE_S = 1.0
+SETTLE_S = 5.0
 #: Why a suspect was passed over.
 ALONE = f"it lost {SUSPECT} workers in a row or more, and may not share a process with another one that did"
 
