@@ -139,11 +139,14 @@ async def audits(client: Client, ids: Iterable[str]) -> Trails:
 
 
 async def is_over(client: Client) -> bool:
-    """Every execution has ended."""
+    """Every execution has ended.
+
+    One may slip past the looks at one status after the other, from a later into an earlier one: so all are looked at then.
+    """
     for status in OPEN:
         if (await client.executions(status=status, limit=1)).executions:
             return False
-    return True
+    return all(one.status.terminal for one in await all_executions(client))
 
 
 async def left_over(store: Store) -> Counter[str]:
