@@ -73,7 +73,7 @@ def until(met: Callable[[], bool], log: Path, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.5)  # to look is a command, which takes as long of a processor
+        time.sleep(1.5)  # to look is a command, which takes most of a second of a processor
 
 
 def only(mark: str) -> Block:
