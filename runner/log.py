@@ -57,16 +57,17 @@ class Logger:
 
     def _is_dropped(self, method: str) -> bool:
         """Known without structlog: what is not loaded, nobody has configured."""
+        if "structlog" in sys.modules:
+            return False
         waiting = FirstLine.waiting()
         least = self._level if waiting is None else waiting.level
-        return "structlog" not in sys.modules and logging.getLevelNamesMapping()[method.upper()] < least
+        return logging.getLevelNamesMapping()[method.upper()] < least
 
     def _bound(self) -> Any:
         from runner import loglines  # noqa: PLC0415 - most programs that import Runner never log a line
 
-        waiting = FirstLine.waiting()
-        if waiting is not None:
-            loglines.through_logging(waiting.level)
+        if (waiting := FirstLine.waiting()) is not None:
+            waiting.begin()
         return loglines.bound(self._name, self._level)
 
 
@@ -96,14 +97,16 @@ class FirstLine(logging.Formatter):
         formatters = (handler.formatter for handler in logging.getLogger().handlers)
         return next((one for one in formatters if isinstance(one, cls)), None)
 
+    def begin(self) -> logging.Formatter:
+        """Configure structlog too; once."""
+        return self._made
+
     @cached_property
     def _made(self) -> logging.Formatter:
-        from runner import loglines  # noqa: PLC0415 - see `Logger`
-
-        return loglines.formatter(as_json=self._as_json)
+        return _ready(self.level, as_json=self._as_json)
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._made.format(record)
+        return self.begin().format(record)
 
 
 def configure(level: str = "info", *, json: bool | None = None, alone: bool = False) -> None:
